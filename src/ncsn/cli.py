@@ -1,0 +1,136 @@
+"""The command lines: Hydra's entry point, with errors told in one line and runs that can be found again."""
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+
+from ncsn.config import slug
+from ncsn.errors import ConfigError, UserError
+from ncsn.training.folder import newest_checkpoint, print_sweep, run_folder_of
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Composes `conf/<config_name>.yaml` with the command line and runs `task` on it, once or for every job.
+
+    A `UserError` ends the program with status 2 and one line on stderr; set HYDRA_FULL_ERROR=1 for a traceback.
+    """
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's, of torch's own
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
+
+    def one_job(config: DictConfig) -> Any:
+        try:
+            return task(config)
+        except UserError as error:
+            if traceback_wanted or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            _exit(error)  # here, where Hydra has no words of its own to add
+
+    try:
+        sys.argv[1:] = rewrite(sys.argv[1:], config_name)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(one_job)()
+    except (UserError, HydraException) as error:
+        if traceback_wanted:
+            raise
+        _exit(error)
+    finally:
+        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+            print_sweep(Path(HydraConfig.get().sweep.dir))
+
+
+def _exit(error: Exception) -> NoReturn:
+    print(f"error: {explain(error)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of this project or of Hydra's composition; a misspelt key gets a suggestion."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key is None:
+        return text
+    cause = " ".join(str(error.__cause__).split("full_key")[0].split()) if error.__cause__ else ""
+    parent, _, name = key[1].rpartition(".")
+    allowed = _keys_at(parent)
+    if not allowed or name in allowed:
+        return f"{key[1]}: {cause or text}"
+    match = difflib.get_close_matches(name, allowed, 1)
+    hint = f"; did you mean {match[0]}?" if match else ""
+    where = f" of {parent}" if parent else ""
+    return f"{key[1]}: no such key{hint} (keys{where}: {', '.join(allowed)})"
+
+
+def rewrite(arguments: Sequence[str], config_name: str) -> list[str]:
+    """The command line as Hydra is to see it: other ranks leave no folders, sweeps get a name, runs are resumed."""
+    arguments = list(arguments)
+    if rank_zero_only.rank and not any(a.startswith("hydra.run.dir=") for a in arguments):
+        arguments += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
+    if config_name != "train":
+        return arguments
+    values = dict(a.split("=", 1) for a in arguments if "=" in a)
+    multirun = bool({"-m", "--multirun"} & set(arguments))
+    if multirun and "sweep" not in values:
+        overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra.", "resume="))]
+        return [*arguments, f"sweep={slug('_'.join(overrides))}"]
+    resume = values.get("resume", "false").strip("\"'")
+    if multirun or resume.lower() in ("false", "null"):
+        return arguments
+    folder = _newest_run(arguments) if resume.lower() == "true" else run_folder_of(Path(resume))
+    return arguments if folder is None else _continue(arguments, folder)
+
+
+def _continue(arguments: list[str], folder: Path) -> list[str]:
+    """What started the run of `folder`, with `arguments` on top."""
+    record = folder / ".hydra" / "overrides.yaml"
+    if not record.is_file():
+        raise ConfigError(f"resume={folder}: {record} is missing, so this is no folder of a run")
+    overrides = {o.split("=", 1)[0].lstrip("+~"): o for o in yaml.safe_load(record.read_text())}
+    overrides |= {a.split("=", 1)[0].lstrip("+~"): a for a in arguments if "=" in a}
+    flags = [a for a in arguments if "=" not in a]
+    if "hydra.run.dir" not in overrides:
+        overrides["hydra.run.dir"] = f"hydra.run.dir='{folder}'"
+    return [*flags, *overrides.values()]
+
+
+def _newest_run(arguments: list[str]) -> Path | None:
+    """The newest folder that `arguments` could have made and that holds a checkpoint."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [a for a in arguments if "=" in a and not a.startswith("hydra")])
+    parent = Path(config.run_root) / config.name
+    runs = [f for f in sorted(parent.glob("*")) if newest_checkpoint(f)] if parent.is_dir() else []
+    return runs[-1] if runs else None
+
+
+def _keys_at(path: str) -> list[str]:
+    """Keys of a node in the configuration that the command line's valid part composes."""
+    GlobalHydra.instance().clear()
+    groups = [a for a in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", a)]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for overrides in (groups, []):
+            try:
+                node: Any = compose(Path(sys.argv[0]).stem, overrides)
+                for part in filter(None, path.split(".")):
+                    node = node[part]
+                return [str(k) for k in node]
+            except Exception:
+                continue
+    return []

@@ -1,0 +1,21 @@
+"""Data sets: one Lightning data module, and one small file a set that says where its images come from."""
+
+from ncsn.data.celeba import CelebA
+from ncsn.data.cifar10 import CIFAR10
+from ncsn.data.digits import Digits
+from ncsn.data.image_folder import ImageFolder
+from ncsn.data.mnist import MNIST
+from ncsn.data.module import ImageDataModule
+from ncsn.data.stream import Batch, BatchStream, OrderedBatches
+
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "Batch",
+    "BatchStream",
+    "CelebA",
+    "Digits",
+    "ImageDataModule",
+    "ImageFolder",
+    "OrderedBatches",
+]

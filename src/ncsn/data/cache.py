@@ -1,0 +1,175 @@
+"""Decoded images on disk: written once, complete or absent, memory-mapped ever after.
+
+A cache is a folder with
+
+    images.npy   uint8 (N, C, H, W)
+    labels.npy   int64 (N,), if the set has labels
+    meta.json    what it was made from; a cache whose meta.json is not the expected one is stale
+
+It is written under a temporary name and renamed when it is whole, so that a killed process leaves nothing
+that looks like a cache, and several processes may build the same one.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ncsn.data.decoding import DecodedFiles
+from ncsn.errors import DataError
+
+FORMAT = 1  # raise it when what is written below changes
+
+_IMAGES_A_TASK = 64
+_ABANDONED_AFTER = 24 * 3600  # seconds
+
+
+def fingerprint(files: Iterable[Path], root: Path) -> str:
+    """A digest of the names (from `root`), sizes and times of modification of files.
+
+    Raises:
+        DataError: a file is missing, e.g. a link that leads nowhere.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror}); replace or remove it") from error
+        digest.update(repr((os.path.relpath(file, root), status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def is_current(folder: Path, meta: dict[str, Any]) -> bool:
+    """Whether there is a cache and it was made from what `meta` says."""
+    try:
+        return json.loads((folder / "meta.json").read_text()) == meta
+    except (OSError, ValueError):
+        return False
+
+
+def build(
+    folder: Path,
+    meta: dict[str, Any],
+    images: np.ndarray | DecodedFiles,
+    labels: np.ndarray | None,
+    shape: tuple[int, int, int],
+) -> None:
+    """Write a cache, in place of a stale one if there is one.
+
+    Args:
+        folder: where; the folders above it are made if need be.
+        meta: what `is_current` will compare.
+        images: N images, each uint8 of the given shape; asked for one by one, from several threads.
+        labels: N whole numbers, or None.
+        shape: (C, H, W).
+
+    Raises:
+        DataError: the folder cannot be written, or whatever `images` raises; nothing is left behind.
+    """
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir(parents=True)
+        _remove_abandoned(folder)
+        _write_images(temporary / "images.npy", images, shape)
+        if labels is not None:
+            np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
+        (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
+        _publish(temporary, folder, meta)
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent}: cannot keep decoded images here ({error.strerror or error}); "
+            "set data.cache_dir to a folder that can be written"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_images(folder: Path) -> Tensor:
+    """The images of a cache, uint8 (N, C, H, W), memory-mapped; changes to the tensor stay in memory.
+
+    Raises:
+        DataError: there is no cache, or it is damaged.
+    """
+    return torch.from_numpy(_load(folder / "images.npy", mmap_mode="c"))
+
+
+def load_labels(folder: Path) -> Tensor | None:
+    """The labels of a cache, int64 (N,), None if the set has none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / "labels.npy"
+    return torch.from_numpy(_load(path)) if path.exists() else None
+
+
+def _load(path: Path, **options: Any) -> np.ndarray:
+    try:
+        return np.load(path, **options)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: not there yet; prepare_data() makes it") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete the folder and it will be made anew") from error
+
+
+def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:
+    """Decode in several threads straight into the file, so that memory does not grow with N."""
+    total = len(images)
+    # Running out of space in a memory map is a bus error, not an exception: look first.
+    if shutil.disk_usage(path.parent).free < total * np.prod(shape, dtype=np.int64):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(total, *shape))
+
+    def write(start: int) -> int:
+        stop = min(start + _IMAGES_A_TASK, total)
+        for i in range(start, stop):
+            out[i] = images[i]
+        return stop - start
+
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=total, desc=path.parent.name.split(".")[0], unit="image", delay=2) as bar,
+    ):
+        for written in pool.map(write, range(0, total, _IMAGES_A_TASK)):
+            bar.update(written)
+    out.flush()
+
+
+def _publish(temporary: Path, folder: Path, meta: dict[str, Any]) -> None:
+    """Give a finished cache its name, unless another process was first with the same one."""
+    while not is_current(folder, meta):
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            stale = _temporary(folder)
+            with contextlib.suppress(FileNotFoundError):  # another process has taken it away
+                folder.rename(stale)
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _temporary(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Clear away what killed processes left; what another process is writing now is younger."""
+    for path in folder.parent.glob(f"{folder.name}.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,57 @@
+"""Image files to arrays."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ncsn.errors import DataError
+
+
+class DecodedFiles:
+    """Image files, each decoded when it is asked for: item i is uint8 (C, H, W).
+
+    Args:
+        files: where the images are.
+        channels: C, 1 for grey or 3 for RGB.
+        transform: from a PIL image of mode L or RGB to one of the size wanted.
+
+    Raises:
+        DataError: on access, if the file is not an image that can be read and transformed.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], channels: int, transform: Callable[[Image.Image], Image.Image]
+    ) -> None:
+        self.files, self.channels, self.transform = files, channels, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        path = self.files[i]
+        try:
+            pixels = np.asarray(self.transform(open_image(path, self.channels)))
+        except Exception as error:  # decoders fail in many ways on bytes that are not theirs
+            raise DataError(
+                f"{path}: not an image that can be used ({error}); replace or remove it"
+            ) from error
+        return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def open_image(path: Path, channels: int) -> Image.Image:
+    """An image file as a PIL image of mode L (`channels` = 1) or RGB (3), upright.
+
+    Transparent parts become white; 16 bits a channel become 8. Raises what PIL raises.
+    """
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of which the range is not known")
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip
+        image = Image.fromarray(np.round(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    if image.getbands()[-1] == "A" or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")

@@ -1,0 +1,61 @@
+"""Any folder of images."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms.functional import center_crop, resize
+
+from ncsn.data.decoding import DecodedFiles
+from ncsn.data.module import ImageDataModule, Split
+from ncsn.errors import DataError
+from ncsn.random import key_to_seed
+
+
+@dataclass(kw_only=True, eq=False)
+class ImageFolder(ImageDataModule):
+    """The images in a folder and the folders in it: shorter side resized to `image_size`, centre crop.
+
+    Which images are held out depends on the seed and on their names, not on the order they are found in.
+
+    Args:
+        val_fraction: how many of the images are held out; at least one is.
+    """
+
+    name: str = "image_folder"
+    root: str = field()
+    image_size: int = field()
+    channels: int = 3
+    val_fraction: float = 0.1
+
+    cache_keys: ClassVar[tuple[str, ...]] = (*ImageDataModule.cache_keys, "seed", "val_fraction")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("val_fraction", 0 < self.val_fraction < 1, "must lie between 0 and 1")
+
+    def files(self, split: Split) -> list[Path]:
+        root = Path(self.root)
+        if not root.is_dir():
+            raise DataError(f"{root}: not a folder; set data.root to the folder that has the images")
+        names = [
+            Path(folder, name).relative_to(root).as_posix()
+            for folder, _, names in os.walk(root, followlinks=True)
+            for name in names
+            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
+        ]
+        if len(names) < 2:
+            raise DataError(f"{root}: expected two images or more, found {len(names)} {IMG_EXTENSIONS}")
+        names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))
+        held_out = min(max(round(len(names) * self.val_fraction), 1), len(names) - 1)
+        chosen = names[:held_out] if split == "val" else names[held_out:]
+        return [root / name for name in sorted(chosen)]
+
+    def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, None]:
+        return DecodedFiles(files, self.channels, self._transform), None
+
+    def _transform(self, image: Image.Image) -> Image.Image:
+        return center_crop(resize(image, [self.image_size]), [self.image_size, self.image_size])

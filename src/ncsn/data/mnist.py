@@ -1,0 +1,88 @@
+"""MNIST, from the four files in IDX format that it was published as."""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from torchvision.datasets import MNIST as Published
+
+from ncsn.data.download import fetch
+from ncsn.data.module import ImageDataModule, Split
+from ncsn.errors import DataError
+
+_PREFIX: dict[Split, str] = {"train": "train", "val": "t10k"}
+_MD5 = dict(Published.resources)
+
+
+@dataclass(kw_only=True, eq=False)
+class MNIST(ImageDataModule):
+    """60,000 training images of 28×28×1; the 10,000 of the test set are held out.
+
+    The files are `<root>/MNIST/raw/train-images-idx3-ubyte.gz` and its three siblings, compressed or not, as
+    torchvision leaves them.
+
+    Args:
+        download: get the files that are missing.
+    """
+
+    name: str = "mnist"
+    image_size: int = 28
+    channels: int = 1
+    download: bool = True
+
+    only_size: ClassVar[int | None] = 28
+    only_channels: ClassVar[int | None] = 1
+
+    def files(self, split: Split) -> list[Path]:
+        prefix = _PREFIX[split]
+        return [self._file(f"{prefix}-images-idx3-ubyte"), self._file(f"{prefix}-labels-idx1-ubyte")]
+
+    def read(self, split: Split, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = read_idx(files[0], 3), read_idx(files[1], 1)
+        if images.shape[1:] != (28, 28) or not len(images):
+            raise DataError(f"{files[0]}: expected images of 28×28, found an array of shape {images.shape}")
+        if len(images) != len(labels):
+            raise DataError(f"{files[1]}: expected {len(images)} labels, one an image, found {len(labels)}")
+        return images[:, None], labels
+
+    def _file(self, name: str) -> Path:
+        folder = Path(self.root, "MNIST", "raw")
+        compressed, plain = folder / f"{name}.gz", folder / name
+        if not compressed.is_file() and plain.is_file():
+            return plain
+        if not compressed.is_file() and self.download:
+            urls = [mirror + compressed.name for mirror in Published.mirrors]
+            fetch(urls, compressed, _MD5[compressed.name])
+        if not compressed.is_file():
+            raise DataError(
+                f"{compressed}: missing; put {Published.mirrors[0]}{compressed.name} there, "
+                "set data.root to the folder that has MNIST/raw, or set data.download=true"
+            )
+        return compressed
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """The uint8 array in an IDX file, compressed or not.
+
+    The format: two zero bytes, 8 for "unsigned byte", the number of dimensions, each dimension as a
+    big-endian 32-bit number, the values (http://yann.lecun.com/exdb/mnist).
+
+    Raises:
+        DataError: the file is not one with so many dimensions, or it is cut short.
+    """
+    expected = f"an IDX file of bytes in {dimensions} dimension{'s' * (dimensions > 1)}"
+    way_out = f"replace it with {Published.mirrors[0]}{path.name.removesuffix('.gz')}.gz"
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: expected {expected}, but it cannot be read ({error}); {way_out}") from error
+    if len(content) < 4 + 4 * dimensions or content[:4] != bytes([0, 0, 8, dimensions]):
+        raise DataError(f"{path}: expected {expected}, found something else; {way_out}")
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4).astype(int)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+    if len(values) != shape.prod():
+        raise DataError(f"{path}: expected {shape.prod()} values, found {len(values)}; {way_out}")
+    return values.reshape(shape)

@@ -1,0 +1,48 @@
+"""Pictures of images: 8-bit values, grids scaled to be seen, strips and GIFs."""
+
+from collections.abc import Sequence
+from math import ceil, isqrt
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+Picture = np.ndarray
+"""uint8, (height, width, 3)."""
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """Images (B, C, H, W) with values around [0, 1] as (B, H, W, C) uint8 on the CPU, clamped and rounded."""
+    return (x.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def grid(x: Tensor, num_columns: int | None = None, min_side: int = 512) -> Picture:
+    """Images (B, C, H, W), values around [0, 1], side by side on a padded square (or `num_columns` wide) grid.
+
+    Small images are enlarged by a whole factor, without smoothing, until the grid is about `min_side` pixels wide.
+    C is 1, 3, or anything else, of which the mean is shown.
+    """
+    if x.shape[1] not in (1, 3):
+        x = x.mean(dim=1, keepdim=True)
+    columns = num_columns or isqrt(len(x) - 1) + 1
+    factor = max(1, ceil(min_side / (columns * x.shape[-1])))
+    x = x.float().cpu().clamp(0, 1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return to_uint8(make_grid(x, nrow=columns, padding=max(2, factor), pad_value=1.0)[None])[0]
+
+
+def save_png(picture: Picture, path: Path) -> Path:
+    """Writes a picture, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(path)
+    return path
+
+
+def save_gif(pictures: Sequence[Picture], path: Path, milliseconds: int = 120) -> Path:
+    """Writes pictures of one size as a looping GIF that rests on the last."""
+    frames = [Image.fromarray(p) for p in pictures]
+    durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return path

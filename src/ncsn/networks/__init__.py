@@ -1,0 +1,5 @@
+"""Score networks: modules that are called as score(x, sigma), one file an architecture."""
+
+from ncsn.networks.ncsn import NCSN
+
+__all__ = ["NCSN"]

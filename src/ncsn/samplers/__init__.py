@@ -1,0 +1,29 @@
+"""Samplers: they draw from any score, and yield after every step.
+
+    sampler = AnnealedLangevin(steps_per_level=100, …)       # the settings, checked
+    for state in sampler(score, x, sigmas, normal=…): …      # the run; the samples are the last state's x
+
+Each takes the start x (B, …) and the ladder σ (L,), and tells `num_steps(L)` beforehand.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.annealed_langevin import AnnealedLangevin
+from ncsn.samplers.state import State
+
+
+class Sampler(Protocol):
+    """What every sampler is to those who run it."""
+
+    def num_steps(self, num_levels: int) -> int: ...
+
+    def __call__(
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Callable[[Tensor], Tensor] = ...
+    ) -> Iterator[State]: ...
+
+
+__all__ = ["AnnealedLangevin", "Sampler", "State"]

@@ -1,0 +1,75 @@
+"""Annealed Langevin dynamics (Song & Ermon 2019, Algorithm 1)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.state import State
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin:
+    """Algorithm 1: Langevin dynamics at every noise level, from the largest to the smallest.
+
+    The step size ε is the paper's, x ← x + α/2·s + √α·z. The released code steps by α·s + √(2α)·z, so its
+    printed "2e-5" is ε = 4e-5 here, the default.
+
+    Attributes:
+        steps_per_level: T ≥ 1.
+        step_size: ε > 0, the step at the smallest level.
+        denoise: end with x + σ_L² s(x, σ_L), the conditional mean (Song & Ermon 2020, App. B).
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps_per_level: int = 100
+    step_size: float = 4e-5
+    denoise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps_per_level < 1:
+            raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
+        if not self.step_size > 0:
+            raise ValueError(f"step_size={self.step_size}: must be positive")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Steps of a whole run, each of them one evaluation of the score."""
+        return num_levels * self.steps_per_level + self.denoise
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x.
+
+        Args:
+            score: s(x, σ).
+            x: x̃₀, the start (B, …); the paper draws it uniform in [0, 1].
+            sigmas: σ₁ > … > σ_L, shape (L,).
+            normal: draws z; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every step.
+        """
+        T, batch = self.steps_per_level, x.shape[0]
+        for i, sigma in enumerate(sigmas):  #                        2: for i ← 1 to L do
+            alpha = self.step_size * (sigma / sigmas[-1]) ** 2  #    3:   αᵢ ← ε · σᵢ²/σ_L²
+            for t in range(T):  #                                    4:   for t ← 1 to T do
+                z = normal(x)  #                                     5:     draw z_t ~ N(0, I)
+                s = score(x, sigma.expand(batch))
+                x = (
+                    x + alpha / 2 * s + alpha.sqrt() * z
+                )  #          6:     x̃_t ← x̃_{t−1} + αᵢ/2 s(x̃_{t−1}, σᵢ) + √αᵢ z_t
+                yield State(x, i, t)
+        if self.denoise:
+            x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))
+            yield State(x, len(sigmas) - 1, T)

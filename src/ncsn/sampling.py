@@ -1,0 +1,264 @@
+"""Sampling from a checkpoint: batches shared out over devices, each with a seed of its own, none drawn twice.
+
+<run folder>/samples/step_0005000_ema_1f3a…/
+    settings.json     what the samples depend on; its hash names the folder
+    batches/00000.npy uint8 (B, H, W, C), written when the batch is done
+    grid.png          the first of them
+    samples.npz       all of them, key arr_0; or images/00000.png, …
+    trajectory.png, trajectory.gif
+"""
+
+import hashlib
+import json
+import logging
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ncsn.checkpoint import TrainedScore, load_score, resolve
+from ncsn.config import build, check
+from ncsn.errors import ConfigError, DataError
+from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn.random import Draws
+from ncsn.samplers import Sampler
+
+log = logging.getLogger(__name__)
+
+TRAJECTORY_IMAGES = 8
+
+
+def sample(config: DictConfig) -> Path:
+    """Draws what a composed configuration asks for and returns the folder it lies in.
+
+    Batches that lie there already, from an interrupted call with the same settings, are not drawn again.
+
+    Raises:
+        UserError: the configuration or the checkpoint are not what they should be.
+    """
+    check(config)
+    for key in ("num_samples", "batch_size"):
+        if config[key] < 1:
+            raise ConfigError(f"{key}={config[key]}: must be at least 1")
+    if config.format not in ("npz", "png"):
+        raise ConfigError(f"format={config.format}: must be npz or png")
+    if config.weights not in ("ema", "raw"):
+        raise ConfigError(f"weights={config.weights}: must be ema or raw")
+    if config.trajectory < 0:
+        raise ConfigError(f"trajectory={config.trajectory}: must not be negative (0: none)")
+
+    path = resolve(config.ckpt)
+    score = load_score(path, config.weights)
+    if score.weights != config.weights:
+        log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
+    sampler_node = _sampler_node(config, score)
+    sampler: Sampler = build(OmegaConf.create(sampler_node), "sampler")
+
+    batch_size = min(config.batch_size, config.num_samples)
+    settings = {
+        "checkpoint": path.name,
+        "sha256": _sha256(path),
+        "weights": score.weights,
+        "seed": config.seed,
+        "batch_size": batch_size,
+        "precision": config.trainer.precision,
+        "sampler": sampler_node,
+    }
+    folder = Path(config.out) if config.out else _default_folder(path, settings)
+    _claim(folder, settings)
+
+    sizes = [
+        min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)
+    ]
+    pending = [i for i, size in enumerate(sizes) if not _is_done(_batch_file(folder, i), size)]
+    trainer: Trainer = build(config.trainer, "trainer")
+    if trainer.is_global_zero:
+        log.info(
+            f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}"
+        )
+        if len(pending) < len(sizes):
+            log.info(f"{len(sizes) - len(pending)} of {len(sizes)} batches are there already")
+    if pending:
+        drawing = Drawing(score, sampler, folder, sizes, pending, config.seed, frames=config.trajectory)
+        trainer.predict(drawing, return_predictions=False)
+    if trainer.is_global_zero:
+        _assemble(folder, sizes, config.format)
+        log.info(f"samples: {folder}\npicture: {folder / 'grid.png'}")
+    return folder
+
+
+class Drawing(LightningModule):
+    """Draws batches by number; what a batch holds depends on its number and the seed alone."""
+
+    allow_zero_length_dataloader_with_multiple_devices = True
+
+    def __init__(
+        self,
+        score: TrainedScore,
+        sampler: Sampler,
+        folder: Path,
+        sizes: list[int],
+        pending: list[int],
+        seed: int,
+        frames: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = score.network
+        self.sigmas: Tensor
+        self.register_buffer("sigmas", score.sigmas)
+        self.sampler, self.image_shape = sampler, score.image_shape
+        self.folder, self.sizes, self.pending = folder, sizes, pending
+        self.seed, self.frames = seed, frames
+        self.progress = Progress()
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [self.progress]
+
+    @property
+    def share(self) -> list[int]:
+        """Numbers of the batches that this process draws."""
+        return self.pending[self.trainer.global_rank :: self.trainer.world_size]
+
+    def predict_dataloader(self) -> DataLoader:
+        return DataLoader(self.share, batch_size=None)  # type: ignore[arg-type]
+
+    def predict_step(self, number: int, batch_idx: int) -> int:
+        size = self.sizes[number]
+        draws = Draws(self.seed, "sample", number, device=self.device)
+        x = draws.uniform(size, *self.image_shape)
+        steps = self.sampler.num_steps(len(self.sigmas))
+        keep = _evenly(steps, self.frames) if number == 0 and self.frames else set()
+        frames = [x[:TRAJECTORY_IMAGES]] if keep else []
+        for step, state in enumerate(self.sampler(self.network, x, self.sigmas, normal=draws.normal)):
+            x = state.x
+            self.progress.step(size)
+            if step in keep:
+                frames.append(x[:TRAJECTORY_IMAGES])
+        if not x.isfinite().all():
+            raise DataError("the chains diverged: a smaller sampler.step_size may help")
+        if frames:
+            _save_trajectory(self.folder, frames)
+        _save_batch(_batch_file(self.folder, number), to_uint8(x))
+        return number
+
+
+class Progress(Callback):
+    """One bar over all steps of all batches of this process, with images per second."""
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Drawing)
+        self.steps = pl_module.sampler.num_steps(len(pl_module.sigmas))
+        images = sum(pl_module.sizes[number] for number in pl_module.share)
+        self.bar = tqdm(
+            total=images * self.steps,
+            desc="Sampling",
+            disable=not trainer.is_global_zero,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        )
+
+    def step(self, images: int) -> None:
+        self.bar.update(images)
+        rate = self.bar.format_dict["rate"]
+        if rate:
+            self.bar.set_postfix_str(f"{rate / self.steps:.3g} images/s", refresh=False)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.close()
+
+
+def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
+    """The sampler asked for; by default the one stored in the checkpoint, with single settings replaced."""
+    node = OmegaConf.to_container(config.sampler, resolve=True)
+    assert isinstance(node, dict)
+    if node.get("_target_") is None:
+        node = score.config["sampler"] | {k: v for k, v in node.items() if v is not None}
+    check(OmegaConf.create({"sampler": node}))
+    return {str(k): v for k, v in node.items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _default_folder(path: Path, settings: dict[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    parent = path.absolute().parent
+    run = parent.parent if parent.name == "checkpoints" else parent
+    return run / "samples" / f"{path.resolve().stem}_{settings['weights']}_{key}"
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Makes the folder the place of samples with these settings, and of no others."""
+    path = folder / "settings.json"
+    if path.is_file():
+        before = json.loads(path.read_text())
+        for key in settings:
+            if before.get(key) != settings[key]:
+                raise ConfigError(
+                    f"out={folder}: holds samples with {key}={before.get(key)}, not {settings[key]}; "
+                    "give another folder, or none"
+                )
+    else:
+        (folder / "batches").mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=2))
+
+
+def _batch_file(folder: Path, number: int) -> Path:
+    return folder / "batches" / f"{number:05d}.npy"
+
+
+def _is_done(path: Path, size: int) -> bool:
+    return path.is_file() and len(np.load(path, mmap_mode="r")) == size
+
+
+def _save_batch(path: Path, images: np.ndarray) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, images)
+    partial.replace(path)
+
+
+def _assemble(folder: Path, sizes: list[int], format: str) -> None:
+    batches = [np.load(_batch_file(folder, i), mmap_mode="r") for i in range(len(sizes))]
+    first = np.concatenate([b[:256] for b in batches[: math.ceil(256 / sizes[0])]])[:256]
+    save_png(grid(torch.from_numpy(first).permute(0, 3, 1, 2) / 255), folder / "grid.png")
+    if format == "npz":
+        _save_npz(folder / "samples.npz", batches)
+    else:
+        images = (image for batch in batches for image in batch)
+        for number, image in enumerate(images):
+            save_png(image, folder / "images" / f"{number:05d}.png")
+
+
+def _save_npz(path: Path, batches: list[np.ndarray]) -> None:
+    """As `np.savez(path, arr_0=np.concatenate(batches))`, without ever holding all of them."""
+    shape = (sum(map(len, batches)), *batches[0].shape[1:])
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    partial = path.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("arr_0.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for batch in batches:
+                file.write(np.ascontiguousarray(batch).tobytes())
+    partial.replace(path)
+
+
+def _evenly(steps: int, count: int) -> set[int]:
+    """`count` step numbers spread evenly, the last included."""
+    return {round((i + 1) * steps / count) - 1 for i in range(count)}
+
+
+def _save_trajectory(folder: Path, frames: list[Tensor]) -> None:
+    """A strip, a row a sample and its columns along the chain (Fig. 4), and the same as a GIF."""
+    stacked = torch.stack(frames, dim=1)
+    save_png(grid(stacked.flatten(0, 1), num_columns=len(frames)), folder / "trajectory.png")
+    save_gif([grid(frame) for frame in frames], folder / "trajectory.gif")

@@ -1,0 +1,82 @@
+"""The LightningModule: a score network, an objective, and the step that trains the one on the other."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ncsn.data import Batch
+from ncsn.random import Draws
+
+Objective = Callable[..., Tensor]
+"""objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
+
+
+class ScoreModel(LightningModule):
+    """Trains a score network over all noise levels (Song & Ermon 2019, eq. 6).
+
+    Every random number of a step is a function of the seed and the number of the batch, so a run that is
+    continued, or spread over more devices, draws the same ones.
+
+    Args:
+        network: s(x, σ), called with images (B, C, H, W) and σ (B,).
+        sigmas: the noise levels, (L,); part of the checkpoint.
+        objective: loss of each row.
+        optimizer: makes the optimiser of the parameters it is given.
+        seed: of the noise and the levels.
+        config: the resolved configuration, plain containers only; stored in every checkpoint.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sigmas: Tensor,
+        objective: Objective,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        *,
+        seed: int = 0,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(dict(config or {}))
+        self.network = network
+        self.sigmas: Tensor
+        self.register_buffer("sigmas", sigmas.clone())
+        self.objective = objective
+        self.make_optimizer = optimizer
+        self.seed = seed
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The score s(x, σ)."""
+        return self.network(x, sigma)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._step(batch, "val")
+
+    def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
+        x = batch.images
+        draws = Draws(
+            self.seed,
+            stage,
+            batch.number,
+            device=x.device,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        level = draws.integers(len(self.sigmas), len(x))
+        loss = self.objective(self.network, x, self.sigmas[level], normal=draws.normal)
+        return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.make_optimizer(self.parameters())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved, mine = checkpoint["state_dict"]["sigmas"], self.sigmas.cpu()
+        if saved.shape != mine.shape or not torch.allclose(saved.cpu(), mine):
+            raise ValueError("the checkpoint was trained with other noise levels than the configuration's")

@@ -1,0 +1,202 @@
+"""One training run: data, network, callbacks, loggers, trainer, fit."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import wandb
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from ncsn.config import build, check
+from ncsn.errors import ConfigError
+from ncsn.training.csv_logger import CSVLogger
+from ncsn.training.folder import (
+    newest_checkpoint,
+    read_result,
+    record_run,
+    write_atomically,
+    write_result,
+    write_sweep_table,
+)
+from ncsn.training.module import ScoreModel
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | None:
+    """Trains what a composed configuration says, in Hydra's output folder.
+
+    A job of a sweep that finished before is not run again; one that fails is recorded, and the sweep goes on.
+
+    Returns:
+        The metric named by `optimized_metric`, which a hyperparameter search minimises.
+
+    Raises:
+        UserError: the configuration or the data are not what they should be.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    resolved = _resolve(config)
+    if in_sweep and (metrics := _finished_before(folder, resolved)) is not None:
+        log.info(f"finished before, not run again: {folder}")
+        return metrics.get(config.optimized_metric)
+
+    overrides = dict(o.lstrip("+~").split("=", 1) for o in HydraConfig.get().overrides.task if "=" in o)
+    overrides = {k: v for k, v in overrides.items() if k not in ("sweep", "resume")}
+    try:
+        metrics = _train(config, resolved, folder, in_sweep)
+    except Exception as error:
+        _report(
+            folder, in_sweep, status="failed", overrides=overrides, error=f"{type(error).__name__}: {error}"
+        )
+        raise
+    finally:
+        wandb.finish()  # or the next job of a sweep would write into this one's run
+    _report(folder, in_sweep, status="finished", overrides=overrides, metrics=metrics)
+    if rank_zero_only.rank == 0:
+        log.info(f"finished: {folder}")
+    return metrics.get(config.optimized_metric)
+
+
+def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep: bool) -> dict[str, float]:
+    check(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    checkpoint = _checkpoint_to_resume(config.resume, folder)
+    if checkpoint is not None:
+        _check_same_model(folder / "config.yaml", resolved)
+
+    model = build_model(config)
+    data: LightningDataModule = build(config.data, "data")
+    callbacks = build_callbacks(config, folder)
+    loggers = build_loggers(config, folder)
+    trainer: Trainer = build(config.trainer, "trainer", callbacks=callbacks, logger=loggers)
+    if in_sweep:
+        _refuse_subprocesses(trainer)
+
+    if trainer.is_global_zero:
+        write_atomically(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+        log.info(f"run folder: {folder}")
+        if checkpoint is not None:
+            log.info(f"resuming from {checkpoint}")
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    metrics = dict(trainer.callback_metrics)
+    last = trainer.checkpoint_callback.last_model_path if trainer.checkpoint_callback else ""  # type: ignore[attr-defined]
+    validated = (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+    if last and not validated:
+        trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
+        metrics |= trainer.callback_metrics
+    return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
+
+
+def build_model(config: DictConfig) -> ScoreModel:
+    """Noise levels, network, objective and optimiser of a configuration, as one module."""
+    sigmas = build(config.noise, "noise")
+    return ScoreModel(
+        network=build(config.model, "model", sigmas=sigmas),
+        sigmas=sigmas,
+        objective=build(config.objective, "objective"),
+        optimizer=build(config.optimizer, "optimizer"),
+        seed=config.seed,
+        config=_resolve(config),
+    )
+
+
+def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
+    """The callbacks of a configuration; one set to null is left out."""
+    callbacks = []
+    for name, node in config.callbacks.items():
+        if node is None:
+            continue
+        arguments: dict[str, Any] = {}
+        if name == "checkpoint":
+            arguments["dirpath"] = str(folder / "checkpoints")
+        elif name == "samples":
+            arguments = {"sampler": build(config.sampler, "sampler"), "folder": folder / "pictures"}
+        callbacks.append(build(node, f"callbacks.{name}", **arguments))
+    return callbacks
+
+
+def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
+    """The CSV logger, and those of the configuration."""
+    if rank_zero_only.rank:
+        return [CSVLogger(str(folder))]
+    record = record_run(folder)
+    loggers: list[Logger] = [CSVLogger(str(folder))]
+    for name, node in config.logger.items():
+        arguments: dict[str, Any] = {"save_dir": str(folder)}
+        if name == "wandb":
+            arguments |= {"id": record["id"], "name": f"{folder.parent.name}/{folder.name}"}
+        loggers.append(build(node, f"logger.{name}", **arguments))
+    return loggers
+
+
+def _resolve(config: DictConfig) -> dict[str, Any]:
+    try:
+        container = OmegaConf.to_container(config, resolve=True)
+    except Exception as error:
+        raise ConfigError(
+            f"{getattr(error, 'full_key', None) or 'configuration'}: {str(error).splitlines()[0]}"
+        ) from error
+    assert isinstance(container, dict)
+    return {str(k): v for k, v in container.items()}
+
+
+def _finished_before(folder: Path, resolved: dict[str, Any]) -> dict[str, float] | None:
+    """Metrics of a job that finished with this very configuration."""
+    result = read_result(folder)
+    if result is None or result["status"] != "finished":
+        return None
+    if yaml.safe_load((folder / "config.yaml").read_text()) | {"resume": None} != resolved | {"resume": None}:
+        raise ConfigError(f"{folder} holds a finished job of another configuration; name this sweep: sweep=…")
+    return result["metrics"]
+
+
+def _report(folder: Path, in_sweep: bool, **result: Any) -> None:
+    if rank_zero_only.rank == 0 and folder.is_dir():
+        write_result(folder, **result)
+        if in_sweep:
+            write_sweep_table(folder.parent)
+
+
+def _checkpoint_to_resume(resume: bool | str | None, folder: Path) -> Path | None:
+    if not resume:
+        return None
+    if isinstance(resume, str) and Path(resume).is_file():
+        return Path(resume)
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None and isinstance(resume, str):
+        raise ConfigError(
+            f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without"
+        )
+    return checkpoint
+
+
+def _check_same_model(path: Path, resolved: dict[str, Any]) -> None:
+    """A checkpoint continues only with the network and the noise levels it was trained with."""
+    if not path.is_file():
+        return
+    before = yaml.safe_load(path.read_text())
+    for group in ("model", "noise"):
+        for key in before[group].keys() | resolved[group].keys():
+            old, new = before[group].get(key), resolved[group].get(key)
+            if old != new:
+                raise ConfigError(
+                    f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run"
+                )
+
+
+def _refuse_subprocesses(trainer: Trainer) -> None:
+    """Lightning's default for several devices starts this command again for each: the whole sweep, on every rank."""
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
+        raise ConfigError(
+            f"trainer.devices={trainer.num_devices}: the jobs of a multirun cannot start one process a device; "
+            "give each job one device (trainer.devices=1), or trainer.strategy=ddp_spawn, or run them one by one"
+        )

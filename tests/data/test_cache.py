@@ -1,0 +1,148 @@
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ncsn.data import cache
+from ncsn.errors import DataError
+
+SHAPE = (1, 2, 3)
+META = {"format": 1, "files": "abc"}
+
+
+def some_images(n: int = 200, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, *SHAPE), dtype=np.uint8)
+
+
+class Failing:
+    """Images of which number `bad` cannot be read."""
+
+    def __init__(self, bad: int) -> None:
+        self.bad = bad
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        if i >= self.bad:
+            raise DataError(f"image {i} is damaged")
+        return np.zeros(SHAPE, np.uint8)
+
+
+def test_what_is_built_can_be_loaded(tmp_path):
+    images, labels = some_images(), np.arange(200, dtype=np.uint8)
+    cache.build(tmp_path / "a" / "set", META, images, labels, SHAPE)
+    assert cache.is_current(tmp_path / "a" / "set", META)
+    loaded = cache.load_images(tmp_path / "a" / "set")
+    assert torch.equal(loaded, torch.from_numpy(images))
+    loaded[0] = 0  # a private copy
+    assert torch.equal(cache.load_images(tmp_path / "a" / "set"), torch.from_numpy(images))
+    loaded_labels = cache.load_labels(tmp_path / "a" / "set")
+    assert loaded_labels.dtype == torch.int64
+    assert torch.equal(loaded_labels, torch.arange(200))
+
+
+def test_a_set_without_labels(tmp_path):
+    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    assert cache.load_labels(tmp_path / "set") is None
+
+
+def test_a_stale_cache_is_replaced(tmp_path):
+    cache.build(tmp_path / "set", META, some_images(), np.zeros(200), SHAPE)
+    new = {**META, "files": "xyz"}
+    assert not cache.is_current(tmp_path / "set", new)
+    mapped = cache.load_images(tmp_path / "set")
+    cache.build(tmp_path / "set", new, some_images(50, seed=1), None, SHAPE)
+    assert cache.is_current(tmp_path / "set", new)
+    assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images(50, seed=1)))
+    assert cache.load_labels(tmp_path / "set") is None
+    assert torch.equal(mapped, torch.from_numpy(some_images()))  # who reads the old one can go on
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_the_fingerprint_sees_names_sizes_and_times(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("1")
+    b.write_text("2")
+    before = cache.fingerprint([a, b], tmp_path)
+    assert cache.fingerprint([a, b], tmp_path) == before
+    assert cache.fingerprint([b, a], tmp_path) != before
+    assert cache.fingerprint([a], tmp_path) != before
+    os.utime(a, (1, 1))
+    assert cache.fingerprint([a, b], tmp_path) != before
+    shutil.move(b, tmp_path / "c")
+    with pytest.raises(DataError, match="b: cannot be read"):
+        cache.fingerprint([a, b], tmp_path)
+
+
+def test_the_first_damaged_image_is_named_and_nothing_is_left(tmp_path):
+    with pytest.raises(DataError, match=r"^image 321 is damaged$"):
+        cache.build(tmp_path / "set", META, Failing(321), None, SHAPE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_rebuild_leaves_the_old_cache(tmp_path):
+    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    with pytest.raises(DataError):
+        cache.build(tmp_path / "set", {**META, "files": "xyz"}, Failing(0), None, SHAPE)
+    assert cache.is_current(tmp_path / "set", META)
+
+
+def test_what_a_killed_process_left_is_no_cache_and_is_cleared_away_later(tmp_path):
+    killed, running = tmp_path / "set.0123abcd.tmp", tmp_path / "set.4567abcd.tmp"
+    for folder in (killed, running):
+        folder.mkdir()
+        (folder / "images.npy").write_bytes(b"half")
+    os.utime(killed, (1, 1))
+    assert not cache.is_current(tmp_path / "set", META)
+    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["set", running.name]
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_several_may_build_at_the_same_time(tmp_path, stale):
+    if stale:
+        cache.build(tmp_path / "set", {"format": 0}, some_images(5), None, SHAPE)
+    together = threading.Barrier(4)
+    failures = []
+
+    def build() -> None:
+        together.wait()
+        try:
+            cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+            assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images()))
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_place_that_cannot_be_written_names_the_key(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"data\.cache_dir"):
+        cache.build(tmp_path / "file" / "set", META, some_images(), None, SHAPE)
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(DataError, match=r"No space left on device.*data\.cache_dir"):
+        cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_is_missing_or_damaged(tmp_path):
+    with pytest.raises(DataError, match="prepare_data"):
+        cache.load_images(tmp_path / "set")
+    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    os.truncate(tmp_path / "set" / "images.npy", 200)
+    with pytest.raises(DataError, match="damaged"):
+        cache.load_images(tmp_path / "set")

@@ -11,11 +11,11 @@ refine4.output_convs      refine.3.output
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-_RENAMES = [
+_RENAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^module\.", ""),
     (r"^begin_conv\.", "stem."),
     (r"^end_conv\.", "head."),

@@ -40,9 +40,7 @@ class TrainedScore:
         return self.network(x, sigma)
 
 
-def load_score(
-    path: str | Path, weights: Weights = "ema", device: torch.device | str = "cpu"
-) -> TrainedScore:
+def load_score(path: str | Path, weights: Weights = "ema", device: torch.device | str = "cpu") -> TrainedScore:
     """Loads a checkpoint of `train.py`.
 
     Args:

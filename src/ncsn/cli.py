@@ -16,12 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from ncsn.config import slug
 from ncsn.errors import ConfigError, UserError
-from ncsn.training.folder import newest_checkpoint, print_sweep, run_folder_of
+from ncsn.training.folder import global_rank, newest_checkpoint, print_sweep, run_folder_of
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -82,7 +81,7 @@ def explain(error: Exception) -> str:
 def rewrite(arguments: Sequence[str], config_name: str) -> list[str]:
     """The command line as Hydra is to see it: other ranks leave no folders, sweeps get a name, runs are resumed."""
     arguments = list(arguments)
-    if rank_zero_only.rank and not any(a.startswith("hydra.run.dir=") for a in arguments):
+    if global_rank() and not any(a.startswith("hydra.run.dir=") for a in arguments):
         arguments += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
     if config_name != "train":
         return arguments

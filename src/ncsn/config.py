@@ -82,9 +82,7 @@ def _check_call(node: dict[str, Any], key: str) -> None:
             continue
         if name not in parameters and not takes_any:
             allowed = ", ".join(parameters)
-            raise ConfigError(
-                f"{key}.{name}={value}: no such key{closest(name, parameters)} (allowed: {allowed})"
-            )
+            raise ConfigError(f"{key}.{name}={value}: no such key{closest(name, parameters)} (allowed: {allowed})")
         if name in hints and not isinstance(value, dict):
             _check_type(value, hints[name], f"{key}.{name}")
 

@@ -75,15 +75,11 @@ def sample(config: DictConfig) -> Path:
     folder = Path(config.out) if config.out else _default_folder(path, settings)
     _claim(folder, settings)
 
-    sizes = [
-        min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)
-    ]
+    sizes = [min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)]
     pending = [i for i, size in enumerate(sizes) if not _is_done(_batch_file(folder, i), size)]
     trainer: Trainer = build(config.trainer, "trainer")
     if trainer.is_global_zero:
-        log.info(
-            f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}"
-        )
+        log.info(f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}")
         if len(pending) < len(sizes):
             log.info(f"{len(sizes) - len(pending)} of {len(sizes)} batches are there already")
     if pending:
@@ -244,11 +240,13 @@ def _save_npz(path: Path, batches: list[np.ndarray]) -> None:
     shape = (sum(map(len, batches)), *batches[0].shape[1:])
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        with archive.open("arr_0.npy", "w", force_zip64=True) as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for batch in batches:
-                file.write(np.ascontiguousarray(batch).tobytes())
+    with (
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+        archive.open("arr_0.npy", "w", force_zip64=True) as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in batches:
+            file.write(np.ascontiguousarray(batch).tobytes())
     partial.replace(path)
 
 

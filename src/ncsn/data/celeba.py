@@ -46,9 +46,7 @@ class CelebA(ImageDataModule):
         chosen = images[_TRAIN] if split == "train" else images[_VALIDATION] or images[_TEST]
         if not chosen:
             numbers = f"up to {_LAST_TRAIN}" if split == "train" else f"above {_LAST_TRAIN}"
-            raise DataError(
-                f"{folder}: no {split} images, whose numbers are {numbers}; get them from {_SITE}"
-            )
+            raise DataError(f"{folder}: no {split} images, whose numbers are {numbers}; get them from {_SITE}")
         return chosen
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, None]:

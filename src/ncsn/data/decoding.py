@@ -21,9 +21,7 @@ class DecodedFiles:
         DataError: on access, if the file is not an image that can be read and transformed.
     """
 
-    def __init__(
-        self, files: Sequence[Path], channels: int, transform: Callable[[Image.Image], Image.Image]
-    ) -> None:
+    def __init__(self, files: Sequence[Path], channels: int, transform: Callable[[Image.Image], Image.Image]) -> None:
         self.files, self.channels, self.transform = files, channels, transform
 
     def __len__(self) -> int:
@@ -34,9 +32,7 @@ class DecodedFiles:
         try:
             pixels = np.asarray(self.transform(open_image(path, self.channels)))
         except Exception as error:  # decoders fail in many ways on bytes that are not theirs
-            raise DataError(
-                f"{path}: not an image that can be used ({error}); replace or remove it"
-            ) from error
+            raise DataError(f"{path}: not an image that can be used ({error}); replace or remove it") from error
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
 

@@ -71,9 +71,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self._require("batch_size", self.batch_size >= 1, "must be at least 1")
         self._require("image_size", self.image_size >= 1, "must be at least 1")
         self._require("channels", self.channels in (1, 3), "must be 1 (grey) or 3 (RGB)")
-        self._require(
-            "device_resident", self.device_resident in (True, False, "auto"), "must be true, false or auto"
-        )
+        self._require("device_resident", self.device_resident in (True, False, "auto"), "must be true, false or auto")
         for key, only in (("image_size", self.only_size), ("channels", self.only_channels)):
             self._require(key, only in (None, getattr(self, key)), f"must be {only} for {self.name}")
 
@@ -139,9 +137,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         self._require(
             "batch_size", self.batch_size <= total, f"must be at most {total}, the number of training images"
         )
-        self._require(
-            "batch_size", self.batch_size % devices == 0, f"must be divisible by the {devices} devices"
-        )
+        self._require("batch_size", self.batch_size % devices == 0, f"must be divisible by the {devices} devices")
 
     def train_dataloader(self) -> BatchStream:
         """The training images as an endless stream of uint8 batches."""

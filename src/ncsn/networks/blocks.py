@@ -38,9 +38,7 @@ class CondInstanceNormPlusPlus(nn.Module):
         m, v = mean.mean(-1, keepdim=True), mean.var(-1, keepdim=True)
         relative = (mean - m) * (v + self.eps).rsqrt()
         normalised = F.group_norm(x, x.shape[1], eps=self.eps)  # one group a channel: instance normalisation
-        return torch.addcmul(
-            (gamma * alpha * relative + beta)[..., None, None], normalised, gamma[..., None, None]
-        )
+        return torch.addcmul((gamma * alpha * relative + beta)[..., None, None], normalised, gamma[..., None, None])
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -87,6 +85,15 @@ class ResidualBlock(nn.Module):
         if self.downsample:  # averaging and a 1×1 convolution commute: the smaller image is the cheaper one
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         return h + (x if self.shortcut is None else self.shortcut(x))
+
+
+class Stage(nn.ModuleList):
+    """Residual blocks one after the other."""
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, level)
+        return x
 
 
 class ResidualConvUnits(nn.Module):

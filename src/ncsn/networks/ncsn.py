@@ -5,7 +5,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncsn.networks.blocks import CondInstanceNormPlusPlus, RefineBlock, ResidualBlock, conv3x3
+from ncsn.networks.blocks import CondInstanceNormPlusPlus, RefineBlock, ResidualBlock, Stage, conv3x3
 
 
 class NCSN(nn.Module):
@@ -24,14 +24,10 @@ class NCSN(nn.Module):
         ValueError: a value out of range.
     """
 
-    def __init__(
-        self, sigmas: Tensor, *, image_size: int, in_channels: int = 3, num_filters: int = 128
-    ) -> None:
+    def __init__(self, sigmas: Tensor, *, image_size: int, in_channels: int = 3, num_filters: int = 128) -> None:
         super().__init__()
         if image_size < 4 or image_size % 2:
-            raise ValueError(
-                f"image_size={image_size}: must be even and at least 4, since the network halves it"
-            )
+            raise ValueError(f"image_size={image_size}: must be even and at least 4, since the network halves it")
         if in_channels < 1:
             raise ValueError(f"in_channels={in_channels}: must be at least 1")
         if num_filters < 2:
@@ -46,10 +42,10 @@ class NCSN(nn.Module):
         self.stem = conv3x3(in_channels, f)
         self.stages = nn.ModuleList(
             [
-                nn.ModuleList([block(f, f), block(f, f)]),
-                nn.ModuleList([block(f, 2 * f, first=True, downsample=True), block(2 * f, 2 * f)]),
-                nn.ModuleList([block(2 * f, 2 * f, first=True, dilation=2), block(2 * f, 2 * f, dilation=2)]),
-                nn.ModuleList([block(2 * f, 2 * f, first=True, dilation=4), block(2 * f, 2 * f, dilation=4)]),
+                Stage([block(f, f), block(f, f)]),
+                Stage([block(f, 2 * f, first=True, downsample=True), block(2 * f, 2 * f)]),
+                Stage([block(2 * f, 2 * f, first=True, dilation=2), block(2 * f, 2 * f, dilation=2)]),
+                Stage([block(2 * f, 2 * f, first=True, dilation=4), block(2 * f, 2 * f, dilation=4)]),
             ]
         )
         self.refine = nn.ModuleList(
@@ -73,8 +69,7 @@ class NCSN(nn.Module):
         h = self.stem(2 * x - 1)
         features = []
         for stage in self.stages:
-            for block in stage:
-                h = block(h, level)
+            h = stage(h, level)
             features.append(h)
 
         h = self.refine[0]([features.pop()], level)

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -77,7 +77,7 @@ class Metrics(Callback):
             self.since += time.perf_counter() - self.validation_since
 
     def _start(self, stage: str, pl_module: LightningModule) -> None:
-        setattr(self, stage, torch.zeros(2, len(pl_module.sigmas), device=pl_module.device))
+        setattr(self, stage, torch.zeros(2, len(_sigmas(pl_module)), device=pl_module.device))
 
     def _add(self, stage: str, outputs: dict[str, Tensor]) -> None:
         losses, level = outputs["losses"].float(), outputs["level"]
@@ -85,9 +85,7 @@ class Metrics(Callback):
         total[0].index_add_(0, level, losses)
         total[1].index_add_(0, level, torch.ones_like(losses))
 
-    def _means(
-        self, stage: str, trainer: Trainer, pl_module: LightningModule, dimensions: int
-    ) -> dict[str, float]:
+    def _means(self, stage: str, trainer: Trainer, pl_module: LightningModule, dimensions: int) -> dict[str, float]:
         total = trainer.strategy.reduce(getattr(self, stage), reduce_op="sum").cpu()
         loss = float(total[0].sum() / total[1].sum())
         metrics = {f"{stage}/loss": loss, f"{stage}/loss_per_dim": loss / dimensions}
@@ -95,14 +93,14 @@ class Metrics(Callback):
         for group in groups:
             sum_, count = total[:, group].sum(1).tolist()
             if count:
-                metrics[f"{stage}/loss_sigma_{pl_module.sigmas[group[0]]:.3g}"] = sum_ / count
+                metrics[f"{stage}/loss_sigma_{_sigmas(pl_module)[group[0]]:.3g}"] = sum_ / count
         return metrics
 
 
 class ProgressBar(TQDMProgressBar):
     """One bar over the whole run, in optimiser steps, with the time left; it starts where a resumed run does."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         bar = self.train_progress_bar
         total = trainer.estimated_stepping_batches
@@ -118,11 +116,11 @@ class ProgressBar(TQDMProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         bar = self.train_progress_bar
-        if self._should_update(trainer.global_step, bar.total):
+        if self._should_update(trainer.global_step, int(bar.total or 0)):
             bar.n = trainer.global_step
             bar.set_postfix(self.get_metrics(trainer, pl_module))
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:  # type: ignore[override]
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
@@ -175,7 +173,7 @@ class SampleImages(Callback):
         x = draws.uniform(self.num_samples, *shape)
         pl_module.eval()
         with averaged_weights(trainer, pl_module):
-            for state in self.sampler(pl_module.network, x, pl_module.sigmas, normal=draws.normal):
+            for state in self.sampler(pl_module, x, _sigmas(pl_module), normal=draws.normal):
                 x = state.x
         pl_module.train()
 
@@ -207,6 +205,10 @@ class Checkpoints(ModelCheckpoint):
             candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
+
+
+def _sigmas(pl_module: LightningModule) -> Tensor:
+    return cast(Tensor, pl_module.sigmas)
 
 
 def _is_last_step(trainer: Trainer) -> bool:

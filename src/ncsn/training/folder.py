@@ -27,8 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ncsn.errors import ConfigError
+
+
+def global_rank() -> int:
+    """This process among those of a run, known before and after Lightning has started the others."""
+    return rank_zero_only.rank  # type: ignore[attr-defined]
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -54,9 +60,7 @@ def run_folder_of(path: Path) -> Path:
         return path
     if path.is_file():
         return path.absolute().parent.parent
-    raise ConfigError(
-        f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints"
-    )
+    raise ConfigError(f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints")
 
 
 def record_run(folder: Path) -> dict[str, Any]:
@@ -73,9 +77,7 @@ def record_run(folder: Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "ncsn": importlib.metadata.version("ncsn")}
         | {p: importlib.metadata.version(p) for p in packages},
         "machine": platform.node(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
     }
     write_atomically(path, json.dumps(record, indent=2))
     return record
@@ -105,17 +107,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def write_sweep_table(sweep: Path) -> Path:
     """Writes `results.csv`: a row a job, with its overrides and how it ended."""
-    results = [
-        (path.parent.name, json.loads(path.read_text())) for path in sorted(sweep.glob("*/result.json"))
-    ]
+    results = [(path.parent.name, json.loads(path.read_text())) for path in sorted(sweep.glob("*/result.json"))]
     rows = [
-        {"job": job, "status": r["status"]}
-        | r["overrides"]
-        | r.get("metrics", {})
-        | {"error": r.get("error", "")}
+        {"job": job, "status": r["status"]} | r["overrides"] | r.get("metrics", {}) | {"error": r.get("error", "")}
         for job, r in results
     ]
-    columns = list(dict.fromkeys(key for row in rows for key in row if key != "error")) + ["error"]
+    columns = [*dict.fromkeys(key for row in rows for key in row if key != "error"), "error"]
     path = sweep / "results.csv"
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", newline="") as file:

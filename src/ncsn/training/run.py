@@ -12,13 +12,13 @@ from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
 from ncsn.training.csv_logger import CSVLogger
 from ncsn.training.folder import (
+    global_rank,
     newest_checkpoint,
     read_result,
     record_run,
@@ -54,14 +54,12 @@ def train(config: DictConfig) -> float | None:
     try:
         metrics = _train(config, resolved, folder, in_sweep)
     except Exception as error:
-        _report(
-            folder, in_sweep, status="failed", overrides=overrides, error=f"{type(error).__name__}: {error}"
-        )
+        _report(folder, in_sweep, status="failed", overrides=overrides, error=f"{type(error).__name__}: {error}")
         raise
     finally:
         wandb.finish()  # or the next job of a sweep would write into this one's run
     _report(folder, in_sweep, status="finished", overrides=overrides, metrics=metrics)
-    if rank_zero_only.rank == 0:
+    if global_rank() == 0:
         log.info(f"finished: {folder}")
     return metrics.get(config.optimized_metric)
 
@@ -89,7 +87,7 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     metrics = dict(trainer.callback_metrics)
     last = trainer.checkpoint_callback.last_model_path if trainer.checkpoint_callback else ""  # type: ignore[attr-defined]
-    validated = (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+    validated = (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or 1) == 0
     if last and not validated:
         trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
@@ -126,7 +124,7 @@ def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """The CSV logger, and those of the configuration."""
-    if rank_zero_only.rank:
+    if global_rank():
         return [CSVLogger(str(folder))]
     record = record_run(folder)
     loggers: list[Logger] = [CSVLogger(str(folder))]
@@ -160,7 +158,7 @@ def _finished_before(folder: Path, resolved: dict[str, Any]) -> dict[str, float]
 
 
 def _report(folder: Path, in_sweep: bool, **result: Any) -> None:
-    if rank_zero_only.rank == 0 and folder.is_dir():
+    if global_rank() == 0 and folder.is_dir():
         write_result(folder, **result)
         if in_sweep:
             write_sweep_table(folder.parent)
@@ -173,9 +171,7 @@ def _checkpoint_to_resume(resume: bool | str | None, folder: Path) -> Path | Non
         return Path(resume)
     checkpoint = newest_checkpoint(folder)
     if checkpoint is None and isinstance(resume, str):
-        raise ConfigError(
-            f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without"
-        )
+        raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
     return checkpoint
 
 
@@ -188,9 +184,7 @@ def _check_same_model(path: Path, resolved: dict[str, Any]) -> None:
         for key in before[group].keys() | resolved[group].keys():
             old, new = before[group].get(key), resolved[group].get(key)
             if old != new:
-                raise ConfigError(
-                    f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run"
-                )
+                raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
 
 
 def _refuse_subprocesses(trainer: Trainer) -> None:

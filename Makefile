@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test test-fast lint format clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED)  ## create .venv and install, with the versions that were tested
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: setup  ## train on handwritten digits, sample, and say where the picture is (minutes on a CPU)
+	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo/latest resume=false
+	$(BIN)/python sample.py ckpt=runs/demo/latest num_samples=256
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## the tests that run no whole commands
+	$(BIN)/python -m pytest --ignore tests/cli
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## let ruff format everything
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove .venv and caches; runs and data stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

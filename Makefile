@@ -17,9 +17,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+demo: RUN := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 demo: setup  ## train on handwritten digits, sample, and say where the picture is (minutes on a CPU)
-	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo/latest resume=false
-	$(BIN)/python sample.py ckpt=runs/demo/latest num_samples=256
+	$(BIN)/python train.py experiment=demo hydra.run.dir=$(RUN)
+	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest

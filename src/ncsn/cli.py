@@ -66,7 +66,7 @@ def explain(error: Exception) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     key = re.search(r"Could not override '([^']+)'", text)
     if key is None:
-        return text
+        return text.split(" Config search path")[0]
     cause = " ".join(str(error.__cause__).split("full_key")[0].split()) if error.__cause__ else ""
     parent, _, name = key[1].rpartition(".")
     allowed = _keys_at(parent)
@@ -129,7 +129,7 @@ def _keys_at(path: str) -> list[str]:
                 node: Any = compose(Path(sys.argv[0]).stem, overrides)
                 for part in filter(None, path.split(".")):
                     node = node[part]
-                return [str(k) for k in node]
+                return [str(k) for k in node if not str(k).startswith("_")]
             except Exception:
                 continue
     return []

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, get_type_hints
 
@@ -44,20 +44,32 @@ def closest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def check(config: DictConfig) -> None:
-    """Checks keys and types of every node with a `_target_` in a composed configuration.
+def check(config: DictConfig) -> dict[str, Any]:
+    """Checks keys and types of every node with a `_target_`.
+
+    Returns:
+        The configuration with all interpolations resolved, plain containers only.
 
     Raises:
         ConfigError: naming the key, its value, and what is allowed.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"{missing[0]}: a value is needed; give it as {missing[0]}=…")
+    for key in _missing(OmegaConf.to_container(config), ""):
+        raise ConfigError(f"{key}: a value is needed; give it as {key}=…")
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(container, dict)
     _check_node(container, "")
+    return {str(key): value for key, value in container.items()}
+
+
+def _missing(node: Any, key: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _missing(value, f"{key}.{name}" if key else str(name))
+    elif node == "???":
+        yield key
 
 
 def _check_node(node: Any, key: str) -> None:

@@ -20,7 +20,7 @@ class AnnealedLangevin:
     Attributes:
         steps_per_level: T ≥ 1.
         step_size: ε > 0, the step at the smallest level.
-        denoise: end with x + σ_L² s(x, σ_L), the conditional mean (Song & Ermon 2020, App. B).
+        denoise: end with x + σ_L² s(x, σ_L), the conditional mean (Song & Ermon 2020).
 
     Raises:
         ValueError: a value out of range.
@@ -61,15 +61,15 @@ class AnnealedLangevin:
             The state after every step.
         """
         T, batch = self.steps_per_level, x.shape[0]
-        for i, sigma in enumerate(sigmas):  #                        2: for i ← 1 to L do
-            alpha = self.step_size * (sigma / sigmas[-1]) ** 2  #    3:   αᵢ ← ε · σᵢ²/σ_L²
-            for t in range(T):  #                                    4:   for t ← 1 to T do
-                z = normal(x)  #                                     5:     draw z_t ~ N(0, I)
+        # fmt: off
+        for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do
+            alpha = self.step_size * (sigma / sigmas[-1]) ** 2      # 3:   αᵢ ← ε · σᵢ²/σ_L²
+            for t in range(T):                                      # 4:   for t ← 1 to T do
+                z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))
-                x = (
-                    x + alpha / 2 * s + alpha.sqrt() * z
-                )  #          6:     x̃_t ← x̃_{t−1} + αᵢ/2 s(x̃_{t−1}, σᵢ) + √αᵢ z_t
+                x = x + alpha / 2 * s + alpha.sqrt() * z            # 6:     x̃ ← x̃ + αᵢ/2 s(x̃, σᵢ) + √αᵢ z_t
                 yield State(x, i, t)
+        # fmt: on
         if self.denoise:
             x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))
             yield State(x, len(sigmas) - 1, T)

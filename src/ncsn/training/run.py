@@ -1,6 +1,7 @@
 """One training run: data, network, callbacks, loggers, trainer, fit."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ncsn.config import build, check
-from ncsn.errors import ConfigError
+from ncsn.errors import ConfigError, UserError
 from ncsn.training.csv_logger import CSVLogger
 from ncsn.training.folder import (
     global_rank,
@@ -44,34 +45,36 @@ def train(config: DictConfig) -> float | None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    resolved = _resolve(config)
+    overrides = dict(o.lstrip("+~").split("=", 1) for o in HydraConfig.get().overrides.task if "=" in o)
+    report = partial(_report, folder, in_sweep, {k: v for k, v in overrides.items() if k not in ("sweep", "resume")})
+    try:
+        resolved = check(config)
+    except ConfigError as error:
+        report(status="failed", error=str(error))
+        raise
     if in_sweep and (metrics := _finished_before(folder, resolved)) is not None:
         log.info(f"finished before, not run again: {folder}")
         return metrics.get(config.optimized_metric)
-
-    overrides = dict(o.lstrip("+~").split("=", 1) for o in HydraConfig.get().overrides.task if "=" in o)
-    overrides = {k: v for k, v in overrides.items() if k not in ("sweep", "resume")}
     try:
         metrics = _train(config, resolved, folder, in_sweep)
     except Exception as error:
-        _report(folder, in_sweep, status="failed", overrides=overrides, error=f"{type(error).__name__}: {error}")
+        report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
         raise
     finally:
         wandb.finish()  # or the next job of a sweep would write into this one's run
-    _report(folder, in_sweep, status="finished", overrides=overrides, metrics=metrics)
+    report(status="finished", metrics=metrics)
     if global_rank() == 0:
         log.info(f"finished: {folder}")
     return metrics.get(config.optimized_metric)
 
 
 def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep: bool) -> dict[str, float]:
-    check(config)
     seed_everything(config.seed, workers=True, verbose=False)
-    checkpoint = _checkpoint_to_resume(config.resume, folder)
+    checkpoint = _checkpoint_to_resume(config.resume, folder, in_sweep)
     if checkpoint is not None:
         _check_same_model(folder / "config.yaml", resolved)
 
-    model = build_model(config)
+    model = build_model(config, resolved)
     data: LightningDataModule = build(config.data, "data")
     callbacks = build_callbacks(config, folder)
     loggers = build_loggers(config, folder)
@@ -94,8 +97,8 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
 
 
-def build_model(config: DictConfig) -> ScoreModel:
-    """Noise levels, network, objective and optimiser of a configuration, as one module."""
+def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
+    """Noise levels, network, objective and optimiser of a configuration, as one module that carries it."""
     sigmas = build(config.noise, "noise")
     return ScoreModel(
         network=build(config.model, "model", sigmas=sigmas),
@@ -103,13 +106,14 @@ def build_model(config: DictConfig) -> ScoreModel:
         objective=build(config.objective, "objective"),
         optimizer=build(config.optimizer, "optimizer"),
         seed=config.seed,
-        config=_resolve(config),
+        config=resolved,
     )
 
 
 def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
     """The callbacks of a configuration; one set to null is left out."""
     callbacks = []
+    sampler = build(config.sampler, "sampler")
     for name, node in config.callbacks.items():
         if node is None:
             continue
@@ -117,7 +121,7 @@ def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
         if name == "checkpoint":
             arguments["dirpath"] = str(folder / "checkpoints")
         elif name == "samples":
-            arguments = {"sampler": build(config.sampler, "sampler"), "folder": folder / "pictures"}
+            arguments = {"sampler": sampler, "folder": folder / "pictures"}
         callbacks.append(build(node, f"callbacks.{name}", **arguments))
     return callbacks
 
@@ -136,17 +140,6 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     return loggers
 
 
-def _resolve(config: DictConfig) -> dict[str, Any]:
-    try:
-        container = OmegaConf.to_container(config, resolve=True)
-    except Exception as error:
-        raise ConfigError(
-            f"{getattr(error, 'full_key', None) or 'configuration'}: {str(error).splitlines()[0]}"
-        ) from error
-    assert isinstance(container, dict)
-    return {str(k): v for k, v in container.items()}
-
-
 def _finished_before(folder: Path, resolved: dict[str, Any]) -> dict[str, float] | None:
     """Metrics of a job that finished with this very configuration."""
     result = read_result(folder)
@@ -157,19 +150,19 @@ def _finished_before(folder: Path, resolved: dict[str, Any]) -> dict[str, float]
     return result["metrics"]
 
 
-def _report(folder: Path, in_sweep: bool, **result: Any) -> None:
-    if global_rank() == 0 and folder.is_dir():
-        write_result(folder, **result)
+def _report(folder: Path, in_sweep: bool, overrides: dict[str, str], **result: Any) -> None:
+    if global_rank() == 0:
+        write_result(folder, overrides=overrides, **result)
         if in_sweep:
             write_sweep_table(folder.parent)
 
 
-def _checkpoint_to_resume(resume: bool | str | None, folder: Path) -> Path | None:
-    if not resume:
-        return None
+def _checkpoint_to_resume(resume: bool | str | None, folder: Path, in_sweep: bool) -> Path | None:
     if isinstance(resume, str) and Path(resume).is_file():
         return Path(resume)
     checkpoint = newest_checkpoint(folder)
+    if not resume and checkpoint is not None and not in_sweep:
+        raise ConfigError(f"hydra.run.dir={folder}: holds a run already; go on with it (resume=true) or name another")
     if checkpoint is None and isinstance(resume, str):
         raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
     return checkpoint

@@ -1,0 +1,142 @@
+"""The two commands, as a user types them and without starting a process, on networks and runs that take seconds."""
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; before torch reads it
+
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+from ncsn.cli import main
+from ncsn.sampling import sample
+from ncsn.training.run import train
+
+ROOT = Path(__file__).parents[1]
+TASKS: dict[str, Callable[..., Any]] = {"train": train, "sample": sample}
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides for a run of six steps on the CPU, with a checkpoint every two; all runs share the decoded data."""
+    return [
+        f"data.root={tmp_path_factory.mktemp('data')}",
+        "data.batch_size=8",
+        "model.num_filters=4",
+        "noise.num_levels=3",
+        "sampler.steps_per_level=2",
+        "trainer.accelerator=cpu",
+        "trainer.devices=1",
+        "trainer.max_steps=6",
+        "trainer.log_every_n_steps=1",
+        "trainer.val_check_interval=3",
+        "trainer.limit_val_batches=1",
+        "callbacks.checkpoint.every_n_train_steps=2",
+        "callbacks.samples.every_n_steps=0",
+    ]
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """start("train", *arguments, cwd=…): a command in a process of its own."""
+
+    def start(script: str, *arguments: str, cwd: Path, launcher: list[str] | None = None) -> Any:
+        command = [*(launcher or [sys.executable]), str(ROOT / f"{script}.py"), *arguments]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PL_", "HYDRA_", "PYTEST_"))}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+    """run("train", *arguments, cwd=…): a command in a process of its own, to its end."""
+
+    def run(*arguments: str, check: bool = True, **options: Any) -> Outcome:
+        process = start(*arguments, **options)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+            out, err = process.communicate()
+        assert not check or process.returncode == 0, f"status {process.returncode}\n{out}\n{err}"
+        return Outcome(process.returncode, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., Outcome]:
+    """call("train", *arguments, cwd=…): the same within this process, which saves the seconds of the imports."""
+
+    def call(script: str, *arguments: str, cwd: Path, check: bool = True) -> Outcome:
+        out, err, status = io.StringIO(), io.StringIO(), 0
+        with _as_if_alone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            os.environ["HYDRA_FULL_ERROR"] = "0"
+            os.chdir(cwd)
+            sys.argv = [f"{script}.py", *arguments]
+            try:
+                main(TASKS[script], script)
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+        assert not check or status == 0, f"status {status}\n{out.getvalue()}\n{err.getvalue()}"
+        return Outcome(status, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@contextlib.contextmanager
+def _as_if_alone() -> Iterator[None]:
+    """Puts back what a command changes in its process."""
+    environment, folder, arguments = dict(os.environ), Path.cwd(), sys.argv
+    handlers, level = list(logging.root.handlers), logging.root.level
+    threads = torch.get_num_threads()
+    HydraConfig.instance().cfg = None
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        sys.argv = arguments
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        torch.set_num_threads(threads)
+        HydraConfig.instance().cfg = None
+
+
+@pytest.fixture(scope="session")
+def only_run() -> Callable[[Path], Path]:
+    """only_run(cwd): the one run folder below cwd/runs."""
+
+    def only_run(cwd: Path) -> Path:
+        (folder,) = (f for f in (cwd / "runs").glob("*/*") if f.is_dir())
+        return folder
+
+    return only_run

@@ -1,0 +1,220 @@
+"""Denoising score matching: its formula, its expectation, and its equivalence to explicit score matching."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from densities import Gaussian, Mixture
+from torch import Tensor, nn
+
+from ncsn.objectives import denoising_score_matching, expand
+
+SIGMAS = [0.05, 0.5, 3.0]
+SEVERAL = 4.5  # standard errors that a mean may be off
+
+GAUSSIAN = Gaussian(
+    torch.tensor([1.0, -2.0, 0.5]), torch.tensor([[2.0, 0.8, -0.3], [0.8, 1.0, 0.2], [-0.3, 0.2, 0.5]])
+)
+MIXTURE = Mixture(
+    [0.2, 0.8],
+    [
+        Gaussian(torch.tensor([-1.0, -1.0]), 0.3 * torch.eye(2)),
+        Gaussian(torch.tensor([1.0, 1.5]), torch.tensor([[0.5, 0.2], [0.2, 0.2]])),
+    ],
+)
+
+
+def noise_of(seed: int) -> Callable[[Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda x: torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+
+def levels(sigma: float, x: Tensor) -> Tensor:
+    return torch.full((len(x),), sigma, dtype=x.dtype)
+
+
+def assert_mean(rows: Tensor, expected: Tensor | float) -> None:
+    """The mean over the rows is `expected` within several standard errors."""
+    error = rows.mean(0) - expected
+    assert (error.abs() < SEVERAL * rows.std(0) / math.sqrt(len(rows))).all()
+
+
+class Linear(nn.Module):
+    """s(x, σ) = A x + b, whatever σ."""
+
+    def __init__(self, seed: int, dim: int = 3) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.A = nn.Parameter(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
+        self.b = nn.Parameter(torch.randn(dim, generator=generator, dtype=torch.float64))
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return x @ self.A.T + self.b
+
+
+def mlp(seed: int, scale: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """A nonlinear s(x, σ) in two dimensions with random weights, of a size."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 2)).double().requires_grad_(False)
+    return lambda x, sigma: scale * net(torch.cat([x, sigma[:, None]], dim=1))
+
+
+def explicit_score_matching(score: Linear, sigma: float) -> Tensor:
+    """½σ² E‖s(x̃) − ∇log q_σ(x̃)‖² for the Gaussian, exactly."""
+    precision = torch.linalg.inv(GAUSSIAN.covariance + sigma**2 * torch.eye(3))
+    slope, offset = score.A + precision, score.A @ GAUSSIAN.mean + score.b
+    return sigma**2 / 2 * (precision.inverse() @ slope.T @ slope).trace() + sigma**2 / 2 * offset.square().sum()
+
+
+def vincents_constant(sigma: float) -> float:
+    """What is left of denoising score matching at the true score of the Gaussian: half a posterior variance."""
+    return float((GAUSSIAN.variances / (GAUSSIAN.variances + sigma**2)).sum() / 2)
+
+
+@pytest.mark.parametrize("density", [GAUSSIAN, MIXTURE], ids=["gaussian", "mixture"])
+def test_densities_know_their_score(density: Gaussian | Mixture) -> None:
+    x = density.sample(50, torch.Generator().manual_seed(0)).requires_grad_()
+    sigma = torch.rand(50).double() + 0.1
+    (gradient,) = torch.autograd.grad(density.log_density(x, sigma).sum(), x)
+    torch.testing.assert_close(density.score(x, sigma), gradient)
+
+
+def test_densities_are_those_of_pytorch() -> None:
+    x = GAUSSIAN.sample(50_000, torch.Generator().manual_seed(0))
+    perturbed = torch.distributions.MultivariateNormal(GAUSSIAN.mean, GAUSSIAN.covariance + 0.25 * torch.eye(3))
+    torch.testing.assert_close(GAUSSIAN.log_density(x, 0.5), perturbed.log_prob(x))
+    torch.testing.assert_close(x.T.cov(), GAUSSIAN.covariance, atol=0.05, rtol=0)
+    assert_mean(x, GAUSSIAN.mean)
+    assert_mean(MIXTURE.sample(50_000, torch.Generator().manual_seed(0)), torch.tensor([0.6, 1.0]))
+    integral = MIXTURE.log_density(torch.cartesian_prod(*[torch.arange(-9, 9, 0.1).double()] * 2), 0.5)
+    assert integral.exp().sum() * 0.01 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (1, 4, 4), (2, 3, 4, 5)])
+def test_row_is_the_weighted_formula(shape: tuple[int, ...]) -> None:
+    sigma = torch.tensor([1.0, 0.01, 0.3, 7.0, 0.5, 0.01], dtype=torch.float64)
+    x = torch.rand(6, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def score(x: Tensor, sigma: Tensor) -> Tensor:
+        return torch.sin(3 * x) - x / expand(sigma, x)
+
+    z = noise_of(1)(x)
+    expected = []
+    for i in range(6):
+        noisy = x[i] + sigma[i] * z[i]
+        loss = 0.5 * ((score(noisy[None], sigma[i, None])[0] + (noisy - x[i]) / sigma[i] ** 2) ** 2).sum()
+        expected.append(sigma[i] ** 2 * loss)  # λ(σ) = σ²
+
+    rows = denoising_score_matching(score, x, sigma, normal=noise_of(1))
+    assert rows.shape == (6,)
+    torch.testing.assert_close(rows, torch.stack(expected), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4, 4)])
+def test_network_sees_the_noisy_images_and_the_level_itself(shape: tuple[int, ...]) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def score(x: Tensor, sigma: Tensor) -> Tensor:
+        seen.append((x, sigma))
+        return torch.zeros_like(x)
+
+    x, sigma = torch.rand(4, *shape), torch.tensor([1.0, 0.01, 0.3, 2.0])
+    before = x.clone()
+    denoising_score_matching(score, x, sigma, normal=noise_of(0))
+    assert len(seen) == 1
+    assert torch.equal(seen[0][0], x + sigma.reshape(-1, *[1] * len(shape)) * noise_of(0)(x))
+    assert torch.equal(seen[0][1], sigma)
+    assert torch.equal(x, before)
+
+
+def test_noise_is_fresh_and_normal_unless_given() -> None:
+    def zero(x: Tensor, sigma: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    x, sigma = torch.zeros(20_000, 3), torch.ones(20_000)
+    torch.manual_seed(0)
+    one, two = denoising_score_matching(zero, x, sigma), denoising_score_matching(zero, x, sigma)
+    assert not torch.equal(one, two)
+    assert_mean(one, 1.5)  # ½ E‖z‖² = ½ D
+    assert_mean(one.square(), 15 / 4)  # ¼ E‖z‖⁴ = ¼ D (D + 2)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_is_unbiased(sigma: float) -> None:
+    score, eye = Linear(0), torch.eye(3)
+    x = GAUSSIAN.sample(100_000, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        rows = denoising_score_matching(score, x, levels(sigma, x), normal=noise_of(2))
+        A, offset = score.A, score.A @ GAUSSIAN.mean + score.b
+        # σ(A x̃ + b) + z = σ(Aμ + b) + σA(x − μ) + (σ²A + I)z, three independent terms
+        expected = (sigma * offset).square().sum() / 2
+        expected += sigma**2 / 2 * (A @ GAUSSIAN.covariance @ A.T).trace()
+        expected += (sigma**2 * A + eye).square().sum() / 2
+    assert_mean(rows, expected)
+    assert rows.std() / math.sqrt(len(rows)) < 0.01 * expected  # the comparison has power
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_gradient_is_that_of_explicit_score_matching(sigma: float) -> None:
+    score = Linear(0)
+    parameters = list(score.parameters())
+    exact = torch.autograd.grad(explicit_score_matching(score, sigma), parameters)
+    expected = torch.cat([g.flatten() for g in exact])
+
+    generator, normal, estimates = torch.Generator().manual_seed(3), noise_of(4), []
+    for _ in range(100):
+        x = GAUSSIAN.sample(2_000, generator)
+        loss = denoising_score_matching(score, x, levels(sigma, x), normal=normal).mean()
+        estimates.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]))
+    gradients = torch.stack(estimates)
+    assert_mean(gradients, expected)
+    assert gradients.std(0).norm() / 10 < 0.1 * expected.norm()  # the comparison has power
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_value_differs_from_explicit_score_matching_by_a_constant(sigma: float, seed: int) -> None:
+    score, x = Linear(seed), GAUSSIAN.sample(100_000, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        rows = denoising_score_matching(score, x, levels(sigma, x), normal=noise_of(6))
+        explicit = explicit_score_matching(score, sigma)
+    assert_mean(rows, explicit + vincents_constant(sigma))
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_the_constant_is_the_same_for_any_two_networks(sigma: float) -> None:
+    x, normal = MIXTURE.sample(100_000, torch.Generator().manual_seed(7)), noise_of(8)
+    z, sigmas = normal(x), levels(sigma, x)
+    noisy = x + sigma * z
+    values, constants = [], []
+    for network in (mlp(0, 3.0), mlp(1, 20.0)):
+        denoising = denoising_score_matching(network, x, sigmas, normal=lambda _: z)
+        explicit = sigma**2 / 2 * (network(noisy, sigmas) - MIXTURE.score(noisy, sigmas)).square().sum(1)
+        values.append(explicit.mean())
+        constants.append(denoising - explicit)
+    difference = constants[0] - constants[1]
+    assert_mean(difference, 0.0)
+    power = difference.std() / math.sqrt(len(x))
+    assert power < 0.1 * (values[0] - values[1]).abs()  # the networks differ by much more than the error
+
+
+@pytest.mark.parametrize("size", [0.1, -0.1, 0.5, -0.5])
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_is_least_at_the_true_score(sigma: float, size: float) -> None:
+    x, normal = MIXTURE.sample(50_000, torch.Generator().manual_seed(9)), noise_of(10)
+    z, sigmas = normal(x), levels(sigma, x)
+    true, noisy = MIXTURE.score(x + sigma * z, sigma), x + sigma * z
+    errors = {
+        "length": true,
+        "shift": torch.tensor([1.0, -1.0], dtype=x.dtype).expand_as(x),
+        "direction": true.flip(1),
+        "wave": torch.sin(3 * noisy),
+    }
+    least = denoising_score_matching(MIXTURE.score, x, sigmas, normal=lambda _: z)
+    for error in errors.values():
+        error = error / error.square().sum(1).mean().sqrt()  # E‖error‖² = 1
+        wrong = true + size / sigma * error
+        rows = denoising_score_matching(lambda *_, wrong=wrong: wrong, x, sigmas, normal=lambda _: z)
+        assert rows.mean() > least.mean()
+        assert_mean(rows - least, size**2 / 2)

@@ -91,7 +91,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     missing = {"state_dict", "hyper_parameters", "global_step"} - set(
         checkpoint if isinstance(checkpoint, dict) else ()
     )

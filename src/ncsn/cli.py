@@ -1,6 +1,5 @@
 """The command lines: Hydra's entry point, with errors told in one line and runs that can be found again."""
 
-import difflib
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ncsn.config import slug
+from ncsn.config import closest, slug
 from ncsn.errors import ConfigError, UserError
 from ncsn.training.folder import global_rank, newest_checkpoint, print_sweep, run_folder_of
 
@@ -34,7 +33,11 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
 
+    sweeps: set[str] = set()
+
     def one_job(config: DictConfig) -> Any:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            sweeps.add(HydraConfig.get().sweep.dir)
         try:
             return task(config)
         except UserError as error:
@@ -50,8 +53,8 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
             raise
         _exit(error)
     finally:
-        if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-            print_sweep(Path(HydraConfig.get().sweep.dir))
+        for sweep in sweeps:  # one, or none
+            print_sweep(Path(sweep))
 
 
 def _exit(error: Exception) -> NoReturn:
@@ -70,44 +73,55 @@ def explain(error: Exception) -> str:
     cause = " ".join(str(error.__cause__).split("full_key")[0].split()) if error.__cause__ else ""
     parent, _, name = key[1].rpartition(".")
     allowed = _keys_at(parent)
+    while parent and not allowed:  # a part before the last is misspelt already
+        parent, _, name = parent.rpartition(".")
+        allowed = _keys_at(parent)
     if not allowed or name in allowed:
         return f"{key[1]}: {cause or text}"
-    match = difflib.get_close_matches(name, allowed, 1)
-    hint = f"; did you mean {match[0]}?" if match else ""
     where = f" of {parent}" if parent else ""
-    return f"{key[1]}: no such key{hint} (keys{where}: {', '.join(allowed)})"
+    return f"{key[1]}: no such key{closest(name, allowed)} (keys{where}: {', '.join(allowed)})"
 
 
 def rewrite(arguments: Sequence[str], config_name: str) -> list[str]:
-    """The command line as Hydra is to see it: other ranks leave no folders, sweeps get a name, runs are resumed."""
+    """The command line as Hydra is to see it: sweeps get a name, runs are resumed, other ranks leave no folders."""
     arguments = list(arguments)
-    if global_rank() and not any(a.startswith("hydra.run.dir=") for a in arguments):
-        arguments += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
-    if config_name != "train":
+    if config_name == "train":
+        arguments = _name_sweep(arguments) if {"-m", "--multirun"} & set(arguments) else _resume(arguments)
+    if global_rank():
+        if not any(a.startswith("hydra.run.dir=") for a in arguments):
+            arguments.append("hydra.run.dir=.")
+        arguments += ["hydra.output_subdir=null", "hydra/job_logging=stdout"]
+    return arguments
+
+
+def _name_sweep(arguments: list[str]) -> list[str]:
+    overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra.", "resume="))]
+    if any(a.startswith("sweep=") for a in overrides):
         return arguments
-    values = dict(a.split("=", 1) for a in arguments if "=" in a)
-    multirun = bool({"-m", "--multirun"} & set(arguments))
-    if multirun and "sweep" not in values:
-        overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra.", "resume="))]
-        return [*arguments, f"sweep={slug('_'.join(overrides))}"]
-    resume = values.get("resume", "false").strip("\"'")
-    if multirun or resume.lower() in ("false", "null"):
+    return [*arguments, f"sweep={slug('_'.join(overrides))}"]
+
+
+def _resume(arguments: list[str]) -> list[str]:
+    """With `resume=…`, what started the run to resume, in its folder, with `arguments` on top."""
+    resume = next((a.partition("=")[2].strip("\"'") for a in arguments if a.startswith("resume=")), "false")
+    if resume.lower() in ("false", "null"):
         return arguments
     folder = _newest_run(arguments) if resume.lower() == "true" else run_folder_of(Path(resume))
-    return arguments if folder is None else _continue(arguments, folder)
-
-
-def _continue(arguments: list[str], folder: Path) -> list[str]:
-    """What started the run of `folder`, with `arguments` on top."""
-    record = folder / ".hydra" / "overrides.yaml"
+    if folder is None:
+        return arguments
+    record = folder / "overrides.yaml"
     if not record.is_file():
+        if Path(resume).is_file():  # a checkpoint on its own continues in a new folder
+            return arguments
         raise ConfigError(f"resume={folder}: {record} is missing, so this is no folder of a run")
-    overrides = {o.split("=", 1)[0].lstrip("+~"): o for o in yaml.safe_load(record.read_text())}
-    overrides |= {a.split("=", 1)[0].lstrip("+~"): a for a in arguments if "=" in a}
-    flags = [a for a in arguments if "=" not in a]
-    if "hydra.run.dir" not in overrides:
-        overrides["hydra.run.dir"] = f"hydra.run.dir='{folder}'"
-    return [*flags, *overrides.values()]
+    overrides = {_key(o): o for o in yaml.safe_load(record.read_text())}
+    overrides |= {_key(a): a for a in arguments if "=" in a}
+    overrides.setdefault("hydra.run.dir", f"hydra.run.dir='{folder}'")
+    return [*(a for a in arguments if "=" not in a), *overrides.values()]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _newest_run(arguments: list[str]) -> Path | None:

@@ -19,7 +19,7 @@ def to_uint8(x: Tensor) -> np.ndarray:
 
 
 def grid(x: Tensor, num_columns: int | None = None, min_side: int = 512) -> Picture:
-    """Images (B, C, H, W), values around [0, 1], side by side on a padded square (or `num_columns` wide) grid.
+    """Images (B, C, H, W), values around [0, 1], side by side, with gaps, on a square (or `num_columns` wide) grid.
 
     Small images are enlarged by a whole factor, without smoothing, until the grid is about `min_side` pixels wide.
     C is 1, 3, or anything else, of which the mean is shown.

@@ -3,6 +3,8 @@
 A ladder is a float32 tensor of shape (L,), largest σ first, as the paper numbers it.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int =
         raise ValueError(f"sigma_min={sigma_min}: must be positive")
     if num_levels == 1 and sigma_max != sigma_min:
         raise ValueError(f"sigma_max={sigma_max}: one level needs sigma_max equal to sigma_min ({sigma_min})")
-    if num_levels > 1 and not sigma_max > sigma_min:
+    if num_levels > 1 and not sigma_min < sigma_max < math.inf:
         raise ValueError(f"sigma_max={sigma_max}: must be greater than sigma_min ({sigma_min})")
     log_max, log_min = torch.tensor([sigma_max, sigma_min], dtype=torch.float64).log().tolist()
     return torch.linspace(log_max, log_min, num_levels, dtype=torch.float64).exp().float()

@@ -30,6 +30,7 @@ from ncsn.errors import ConfigError, DataError
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.random import Draws
 from ncsn.samplers import Sampler
+from ncsn.training.folder import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ def sample(config: DictConfig) -> Path:
         UserError: the configuration or the checkpoint are not what they should be.
     """
     check(config)
+    for key in ("num_samples", "batch_size", "seed", "trajectory"):
+        if not isinstance(config[key], int):
+            raise ConfigError(f"{key}={config[key]}: must be an integer")
     for key in ("num_samples", "batch_size"):
         if config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
@@ -77,6 +81,8 @@ def sample(config: DictConfig) -> Path:
 
     sizes = [min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)]
     pending = [i for i, size in enumerate(sizes) if not _is_done(_batch_file(folder, i), size)]
+    if config.trajectory:
+        pending = sorted({0, *pending})  # its frames have to be drawn, even if the samples are there
     trainer: Trainer = build(config.trainer, "trainer")
     if trainer.is_global_zero:
         log.info(f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}")
@@ -125,6 +131,9 @@ class Drawing(LightningModule):
 
     def predict_dataloader(self) -> DataLoader:
         return DataLoader(self.share, batch_size=None)  # type: ignore[arg-type]
+
+    def on_predict_end(self) -> None:
+        self.trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
 
     def predict_step(self, number: int, batch_idx: int) -> int:
         size = self.sizes[number]
@@ -205,7 +214,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
                 )
     else:
         (folder / "batches").mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=2))
+        write_atomically(path, json.dumps(settings, indent=2))
 
 
 def _batch_file(folder: Path, number: int) -> Path:

@@ -245,7 +245,7 @@ def test_two_processes_train_what_one_does(
 def test_torchrun_trains_and_resumes(
     run: Command, tiny: list[str], only_run: Command, one_process: Path, tmp_path: Path
 ) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     two = [*tiny, "data.flip=true", "data.dequantize=true", "trainer.devices=2"]
     run("train", *two, "trainer.max_steps=6", cwd=tmp_path, launcher=torchrun)
     run("train", *two, "trainer.max_steps=10", "resume=true", cwd=tmp_path, launcher=torchrun)

@@ -2,6 +2,7 @@
 
     runs/mnist/2026-11-21_22-57-03/
         config.yaml      the resolved configuration
+        overrides.yaml   what the command line changed in it; `resume` starts from there
         run.json         git revision, command, versions, machine, W&B id
         train.log        what was printed
         metrics.csv      a row a logged step

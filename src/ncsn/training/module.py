@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from ncsn.data import Batch
 from ncsn.random import Draws
@@ -26,6 +28,7 @@ class ScoreModel(LightningModule):
         sigmas: the noise levels, (L,); part of the checkpoint.
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
+        scheduler: makes the schedule of its learning rate, a step at a time.
         seed: of the noise and the levels.
         config: the resolved configuration, plain containers only; stored in every checkpoint.
     """
@@ -36,6 +39,7 @@ class ScoreModel(LightningModule):
         sigmas: Tensor,
         objective: Objective,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler],
         *,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
@@ -46,7 +50,7 @@ class ScoreModel(LightningModule):
         self.sigmas: Tensor
         self.register_buffer("sigmas", sigmas.clone())
         self.objective = objective
-        self.make_optimizer = optimizer
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -73,8 +77,10 @@ class ScoreModel(LightningModule):
         loss = self.objective(self.network, x, self.sigmas[level], normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
 
-    def configure_optimizers(self) -> Optimizer:
-        return self.make_optimizer(self.parameters())
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = self.make_optimizer(self.parameters())
+        schedule: LRSchedulerConfigType = {"scheduler": self.make_scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, mine = checkpoint["state_dict"]["sigmas"], self.sigmas.cpu()

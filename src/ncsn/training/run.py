@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import wandb
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +14,7 @@ from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ncsn.config import build, check
 from ncsn.errors import ConfigError, UserError
@@ -47,10 +48,12 @@ def train(config: DictConfig) -> float | None:
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     overrides = dict(o.lstrip("+~").split("=", 1) for o in HydraConfig.get().overrides.task if "=" in o)
     report = partial(_report, folder, in_sweep, {k: v for k, v in overrides.items() if k not in ("sweep", "resume")})
+    holds_a_run = not in_sweep and newest_checkpoint(folder) is not None  # what is refused leaves it alone
     try:
         resolved = check(config)
     except ConfigError as error:
-        report(status="failed", error=str(error))
+        if not holds_a_run:
+            report(status="failed", error=str(error))
         raise
     if in_sweep and (metrics := _finished_before(folder, resolved)) is not None:
         log.info(f"finished before, not run again: {folder}")
@@ -58,7 +61,8 @@ def train(config: DictConfig) -> float | None:
     try:
         metrics = _train(config, resolved, folder, in_sweep)
     except Exception as error:
-        report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
+        if not (holds_a_run and isinstance(error, ConfigError)):
+            report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
         raise
     finally:
         wandb.finish()  # or the next job of a sweep would write into this one's run
@@ -84,6 +88,7 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 
     if trainer.is_global_zero:
         write_atomically(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+        write_atomically(folder / "overrides.yaml", yaml.safe_dump(list(HydraConfig.get().overrides.task)))
         log.info(f"run folder: {folder}")
         if checkpoint is not None:
             log.info(f"resuming from {checkpoint}")
@@ -100,11 +105,14 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a configuration, as one module that carries it."""
     sigmas = build(config.noise, "noise")
+    optimizer = OmegaConf.create(resolved["optimizer"] | {"_partial_": False})
+    build(optimizer, "optimizer", params=[torch.zeros(1)])  # for its ranges; Lightning asks for it after the data
     return ScoreModel(
         network=build(config.model, "model", sigmas=sigmas),
         sigmas=sigmas,
         objective=build(config.objective, "objective"),
         optimizer=build(config.optimizer, "optimizer"),
+        scheduler=build(config.scheduler, "scheduler"),
         seed=config.seed,
         config=resolved,
     )

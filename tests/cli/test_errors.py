@@ -1,0 +1,118 @@
+"""What is wrong in a command is told in one line, before anything is touched."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., Any]
+
+WRONG = [  # arguments, what the line has to say: the key, the value, what is allowed
+    ("noise.sigma_mx=1", ["noise.sigma_mx", "sigma_max"]),
+    ("+noise.sigma_mx=1", ["noise.sigma_mx=1", "sigma_max"]),
+    ("nois.sigma_max=1", ["nois", "noise"]),
+    ("data=mnits", ["mnits", "mnist", "cifar10"]),
+    ("noise.num_levels=abc", ["noise.num_levels=abc", "integer"]),
+    ("noise.sigma_max=0.001", ["noise.sigma_max=0.001", "greater than", "0.01"]),
+    ("noise.sigma_min=0", ["noise.sigma_min=0", "positive"]),
+    ("noise.num_levels=0", ["noise.num_levels=0", "at least 1"]),
+    ("sampler.step_size=-1", ["sampler.step_size=-1", "positive"]),
+    ("sampler.steps_per_level=0", ["sampler.steps_per_level=0", "at least 1"]),
+    ("callbacks.ema.rate=1.5", ["callbacks.ema.rate=1.5", "[0, 1)"]),
+    ("callbacks.samples.num_samples=0", ["callbacks.samples.num_samples=0", "at least 1"]),
+    ("data.batch_size=0", ["data.batch_size=0", "at least 1"]),
+    ("data.image_size=9", ["image_size=9", "even"]),
+    ("data.image_size=16", ["data.image_size=16", "must be 8"]),
+    ("trainer.precision=foo", ["trainer.precision=foo", "bf16-mixed"]),
+    ("trainer.accelerator=foo", ["trainer", "accelerator", "foo", "cpu"]),
+    ("trainer.max_steps=many", ["trainer.max_steps=many", "integer"]),
+    ("trainer.max_step=5", ["trainer.max_step", "max_steps"]),
+    ("optimizer.lr=fast", ["optimizer.lr=fast", "number"]),
+    ("optimizer.lr=-1", ["optimizer", "learning rate", "-1"]),
+    ("model.num_filters=0", ["model.num_filters=0", "at least 2"]),
+    ("resume=/no/such/run", ["resume=/no/such/run", "no such file or folder"]),
+    ("data=image_folder", ["data.root", "value is needed"]),
+    ("data=image_folder data.root=pictures data.image_size=31", ["image_size=31", "even"]),
+    ("noise.sigma_max=[1", ["'[1'"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments for arguments, _ in WRONG])
+def test_a_wrong_configuration_is_told_in_one_line(
+    arguments: str, told: list[str], call: Command, tmp_path: Path
+) -> None:
+    data = tmp_path / "nowhere"
+    given = arguments.split()
+    root = [] if "data=image_folder" in given else [f"data.root={data}"]
+    outcome = call("train", *root, "trainer.devices=1", *given, cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: ")
+    assert [word for word in told if word not in line] == []
+    assert not data.exists()
+    assert not list(tmp_path.glob("runs/*/*/checkpoints"))
+
+
+def test_as_a_process_it_ends_with_status_2_and_no_traceback(run: Command, tmp_path: Path) -> None:
+    outcome = run("train", "noise.sigma_max=0.001", f"data.root={tmp_path / 'data'}", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert outcome.err.splitlines() == ["error: noise.sigma_max=0.001: must be greater than sigma_min (0.01)"]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cwd = tmp_path_factory.mktemp("trained")
+    call("train", *tiny, "trainer.max_steps=1", cwd=cwd)
+    return only_run(cwd) / "checkpoints" / "step_0000001.ckpt"
+
+
+SAMPLE_WRONG = [
+    ("", ["ckpt", "value is needed"]),
+    ("ckpt=/no/such.ckpt", ["/no/such.ckpt", "no such checkpoint"]),
+    ("ckpt={folder}", ["{folder}", "no checkpoint in this folder"]),
+    ("ckpt={ckpt} num_samples=0", ["num_samples=0", "at least 1"]),
+    ("ckpt={ckpt} num_samples=many", ["num_samples=many", "integer"]),
+    ("ckpt={ckpt} seed=x", ["seed=x", "integer"]),
+    ("ckpt={ckpt} format=jpg", ["format=jpg", "npz or png"]),
+    ("ckpt={ckpt} weights=emma", ["weights=emma", "ema or raw"]),
+    ("ckpt={ckpt} trajectory=-1", ["trajectory=-1", "negative"]),
+    ("ckpt={ckpt} sampler.step_size=0", ["sampler.step_size=0", "positive"]),
+    ("ckpt={ckpt} sampler.step_sise=1", ["sampler.step_sise", "step_size"]),
+    ("ckpt={ckpt} sampler=ddim", ["ddim", "ald"]),
+    ("ckpt={ckpt} trainer.accelerator=cpu trainer.devices=none", ["trainer", "devices", "int > 0"]),
+    ("ckpts={ckpt}", ["ckpts", "ckpt"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), SAMPLE_WRONG, ids=[arguments for arguments, _ in SAMPLE_WRONG])
+def test_a_wrong_request_for_samples_is_told_in_one_line(
+    arguments: str, told: list[str], checkpoint: Path, call: Command, tmp_path: Path
+) -> None:
+    alone = shutil.copy(checkpoint, tmp_path / "alone.ckpt")
+    (tmp_path / "empty").mkdir()
+    names = {"ckpt": alone, "folder": tmp_path / "empty"}
+    outcome = call("sample", *arguments.format(**names).split(), cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert [word for word in told if word.format(**names) not in line] == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone.ckpt", "empty"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "foreign"])
+def test_a_damaged_or_foreign_checkpoint_is_told_in_one_line(
+    damage: str, checkpoint: Path, call: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.ckpt"
+    if damage == "foreign":
+        torch.save({"state_dict": {}}, path)
+    else:
+        path.write_bytes(b"hello" if damage == "text" else checkpoint.read_bytes()[:10_000])
+    outcome = call("sample", f"ckpt={path}", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert str(path) in line

@@ -1,0 +1,171 @@
+"""`python train.py -m …`: one folder a job, one table, failures that do not spread, and searches."""
+
+import csv
+import importlib.util
+import json
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def short(tiny: list[str]) -> list[str]:
+    return [*tiny, "trainer.max_steps=4"]
+
+
+def table_of(sweep: Path) -> list[dict[str, str]]:
+    with (sweep / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def jobs_of(sweep: Path) -> dict[float, Path]:
+    """The folders of a sweep's jobs by σ₁, as far as they started."""
+    configs = {path.parent: yaml.safe_load(path.read_text()) for path in sweep.glob("*/config.yaml")}
+    return {config["noise"]["sigma_max"]: folder for folder, config in configs.items()}
+
+
+def touched(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if ".hydra" not in p.parts and p.is_file()}
+
+
+def test_a_sweep_is_a_folder_a_job_and_one_table(call: Command, short: list[str], tmp_path: Path) -> None:
+    outcome = call("train", "-m", "noise.sigma_max=1,5", *short, cwd=tmp_path)
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    assert set(jobs_of(sweep)) == {1, 5}
+    assert all((folder / "checkpoints" / "last.ckpt").exists() for folder in jobs_of(sweep).values())
+    rows = table_of(sweep)
+    assert {(row["noise.sigma_max"], row["status"]) for row in rows} == {("1", "finished"), ("5", "finished")}
+    assert all(float(row["val/loss"]) > 0 for row in rows)
+    assert "2 of 2 jobs finished" in outcome.out
+    assert f"{sweep.name}/results.csv" in outcome.out
+    header = next(line for line in outcome.out.splitlines() if "status" in line and "val/loss" in line)
+    assert "noise.sigma_max" in header
+    assert "data.batch_size" not in header  # the same in all jobs
+
+
+def test_a_failed_job_is_reported_and_only_it_runs_again(call: Command, short: list[str], tmp_path: Path) -> None:
+    arguments = ["-m", "noise.sigma_max=1,0.001,5", *short]
+    outcome = call("train", *arguments, cwd=tmp_path, check=False)
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    assert outcome.status != 0
+    assert set(jobs_of(sweep)) == {1, 5}
+    assert "2 of 3 jobs finished" in outcome.out
+    assert "noise.sigma_max=0.001: must be greater than sigma_min" in outcome.out
+    assert "Traceback" not in outcome.err
+    failed = next(row for row in table_of(sweep) if row["status"] == "failed")
+    assert failed["noise.sigma_max"] == "0.001"
+    assert "must be greater" in failed["error"]
+
+    before = [touched(folder) for folder in jobs_of(sweep).values()]
+    again = call("train", *arguments, cwd=tmp_path, check=False)
+    assert again.status != 0
+    assert again.out.count("finished before, not run again") == 2
+    changed = [touched(folder) for folder in jobs_of(sweep).values()]
+    for old, new in zip(before, changed, strict=True):
+        assert {k: v for k, v in new.items() if not k.endswith("train.log")} == {
+            k: v for k, v in old.items() if not k.endswith("train.log")
+        }
+    assert len(table_of(sweep)) == 3
+
+
+def test_a_finished_job_of_another_configuration_is_not_taken_for_this_one(
+    call: Command, short: list[str], tmp_path: Path
+) -> None:
+    arguments = ["-m", "noise.sigma_max=1", "sweep=mine", "hydra.sweep.subdir=job", *short]
+    call("train", *arguments, cwd=tmp_path)
+    before = touched(tmp_path / "runs/sweeps/mine/job/checkpoints")
+    outcome = call("train", *arguments, "optimizer.lr=0.1", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert "another configuration" in outcome.err
+    assert touched(tmp_path / "runs/sweeps/mine/job/checkpoints") == before
+
+
+def test_several_devices_a_job_are_refused_by_name(call: Command, short: list[str], tmp_path: Path) -> None:
+    outcome = call("train", "-m", "noise.sigma_max=1,5", *short, "trainer.devices=2", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert "trainer.devices=2" in outcome.err
+    assert "trainer.devices=1" in outcome.err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_several_devices_a_job_train_by_spawning(run: Command, short: list[str], tmp_path: Path) -> None:
+    spawn = ["trainer.devices=2", "trainer.strategy=ddp_spawn", "callbacks.progress=null"]
+    quiet = "trainer.enable_progress_bar=false"
+    run("train", "-m", "noise.sigma_max=5", *short, *spawn, quiet, cwd=tmp_path)
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    (row,) = table_of(sweep)
+    assert row["status"] == "finished"
+    assert (jobs_of(sweep)[5] / "checkpoints" / "step_0000004.ckpt").exists()
+
+
+def test_wandb_sees_a_sweep_as_one_group(
+    call: Command, short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_DIR", "WANDB_MODE", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(name, raising=False)
+    wandb = ["logger=wandb", "logger.wandb.offline=true"]
+    call("train", "-m", "noise.sigma_max=1,5", "sweep=both", *short, *wandb, cwd=tmp_path)
+    runs = [wandb_run(path) for path in sorted(tmp_path.glob("runs/sweeps/both/*/wandb/offline-run-*/*.wandb"))]
+    assert len(runs) == 2
+    assert {run["group"] for run in runs} == {"both"}
+    assert {run["job_type"] for run in runs} == {"train"}
+    assert len({run["id"] for run in runs}) == len({run["name"] for run in runs}) == 2
+    assert sorted(run["config"]["noise"]["sigma_max"] for run in runs) == [1, 5]
+    assert all({"train/loss", "val/loss", "lr", "images_per_second"} <= run["logged"] for run in runs)
+
+
+def leveldb_log(content: bytes, header: int = 7, block: int = 32768) -> Iterator[bytes]:
+    """The records of W&B's file: LevelDB's log format behind seven bytes that name it."""
+    position, record = header, b""
+    while position + 7 <= len(content):
+        if block - position % block < 7:
+            position += block - position % block
+        size, kind = struct.unpack_from("<HB", content, position + 4)
+        record += content[position + 7 : position + 7 + size]
+        position += 7 + size
+        if kind in (1, 4):  # whole, or its last part
+            yield record
+            record = b""
+
+
+def wandb_run(path: Path) -> dict[str, Any]:
+    """What an offline run of W&B holds."""
+    wandb_internal_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    result: dict[str, Any] = {"logged": set(), "config": {}}
+    for data in leveldb_log(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.HasField("run"):
+            run = record.run
+            result |= {"id": run.run_id, "name": run.display_name, "group": run.run_group, "job_type": run.job_type}
+        for update in [*record.run.config.update, *record.config.update]:
+            result["config"][update.key] = json.loads(update.value_json)
+        for item in record.history.item:
+            result["logged"].add(item.key or "/".join(item.nested_key))
+    return result
+
+
+needs_optuna = pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is None, reason="pip install -e '.[search]'"
+)
+
+
+@needs_optuna
+def test_a_search_minimises_the_metric_and_survives_failing_trials(
+    call: Command, short: list[str], tmp_path: Path
+) -> None:
+    search = ["-m", "hparams_search=optuna", "hydra.sweeper.n_trials=4", "noise.sigma_max=choice(0.001,5)"]
+    call("train", *search, "sweep=search", *short, cwd=tmp_path)
+    rows = table_of(tmp_path / "runs" / "sweeps" / "search")
+    best = yaml.safe_load((tmp_path / "runs/sweeps/search/optimization_results.yaml").read_text())
+    finished = [float(row["val/loss"]) for row in rows if row["status"] == "finished"]
+    assert len({row["optimizer.lr"] for row in rows}) == 4
+    assert {row["status"] for row in rows} == {"finished", "failed"}
+    assert best["best_value"] == pytest.approx(min(finished))

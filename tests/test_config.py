@@ -1,0 +1,129 @@
+"""Every configuration that ships is sound, and what is checked before a run is checked by name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from ncsn.config import build, check, slug
+from ncsn.errors import ConfigError
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = {"callbacks", "data", "logger", "model", "noise", "objective", "optimizer", "sampler", "scheduler", "trainer"}
+OPTIONS = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name in GROUPS and path.stem not in ("trained", "sampling", "image_folder")
+]
+OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
+OPTIONS += ["data=image_folder data.root=pictures data.image_size=64"]
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(arguments: str = "", name: str = "train") -> DictConfig:
+    return compose(name, arguments.split())
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_passes_the_check(option: str) -> None:
+    check(composed(option))
+
+
+@pytest.mark.parametrize("option", ["sampler=ald", "sampler=trained", "trainer.devices=2 trainer.strategy=ddp"])
+def test_the_configuration_of_sampling_passes_the_check(option: str) -> None:
+    check(composed(f"ckpt=some.ckpt {option}", "sample"))
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
+def test_experiments_are_the_papers_runs(data: str) -> None:
+    config = composed(f"experiment={data}")
+    assert config.data.name == data
+    assert config.data.image_size == (28 if data == "mnist" else 32)
+    assert (config.data.batch_size, config.data.flip, config.data.dequantize) == (128, data != "mnist", True)
+    assert config.model.num_filters == (64 if data == "mnist" else 128)
+    assert (config.noise.sigma_max, config.noise.sigma_min, config.noise.num_levels) == (1.0, 0.01, 10)
+    assert (config.optimizer.lr, list(config.optimizer.betas)) == (1e-3, [0.9, 0.999])
+    assert (config.trainer.max_steps, config.callbacks.checkpoint.every_n_train_steps) == (200_000, 5_000)
+    assert (config.sampler.steps_per_level, config.sampler.step_size) == (100, 4e-5)
+    assert config.callbacks.ema is None
+
+
+def test_a_data_set_alone_picks_the_papers_width() -> None:
+    assert composed("data=mnist").model.num_filters == 64
+    assert composed("data=cifar10").model.num_filters == 128
+    assert composed("data=mnist model.num_filters=5").model.num_filters == 5
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "trainer.accumulate_grad_batches=4",
+        "trainer.gradient_clip_val=1.0 trainer.gradient_clip_algorithm=norm",
+        "trainer.profiler=simple",
+        "trainer.precision=bf16-mixed",
+        "trainer.num_nodes=2 trainer.devices=8 trainer.strategy=ddp",
+        "+trainer.overfit_batches=2",
+        "+trainer.detect_anomaly=true",
+    ],
+)
+def test_lightnings_options_stay_reachable(option: str) -> None:
+    check(composed(option))
+
+
+def test_lightnings_options_reach_the_trainer() -> None:
+    options = "trainer.accumulate_grad_batches=4 trainer.gradient_clip_val=0.5 +trainer.overfit_batches=2"
+    trainer = build(composed(f"trainer.accelerator=cpu trainer.devices=1 {options}").trainer, "trainer")
+    assert isinstance(trainer, Trainer)
+    assert (trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.overfit_batches) == (4, 0.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("+noise.sigma_mx=1", "noise.sigma_mx=1: no such key; did you mean sigma_max"),
+        ("noise.num_levels=abc", "noise.num_levels=abc"),
+        ("noise.num_levels=2.5", "noise.num_levels=2.5"),
+        ("noise._target_=ncsn.noise.geometri", "noise._target_=ncsn.noise.geometri: cannot be imported"),
+        ("data.root='${nowhere}'", "nowhere"),
+        ("data=image_folder", "data.image_size|data.root"),
+        ("data.flip=maybe", "data.flip=maybe"),
+        ("trainer.precision=foo", "trainer.precision=foo"),
+    ],
+)
+def test_what_is_wrong_is_named(option: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check(composed(option))
+
+
+def test_ranges_are_those_of_the_constructors() -> None:
+    with pytest.raises(ConfigError, match=r"^noise\.sigma_max=0\.001: must be greater than sigma_min"):
+        build(composed("noise.sigma_max=0.001").noise, "noise")
+
+
+def test_a_partial_node_is_built_into_a_function() -> None:
+    make = build(composed("optimizer.lr=0.5").optimizer, "optimizer")
+    assert make([torch.zeros(1)]).param_groups[0]["lr"] == 0.5
+
+
+def test_plain_containers_reach_what_is_built() -> None:
+    node = OmegaConf.create({"_target_": "builtins.dict", "betas": [0.9, 0.999]})
+    assert type(build(node, "x")["betas"]) is list
+
+
+def test_slug_is_short_harmless_and_unique() -> None:
+    assert slug("noise.sigma_max=1,5") == "noise.sigma_max-1-5"
+    assert slug("/") == "run"
+    long = ["x" * 200 + end for end in "ab"]
+    assert len({slug(text) for text in long}) == 2
+    assert all(len(slug(text)) < 120 for text in long)

@@ -14,7 +14,18 @@ from ncsn.config import build, check, slug
 from ncsn.errors import ConfigError
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = {"callbacks", "data", "logger", "model", "noise", "objective", "optimizer", "sampler", "scheduler", "trainer"}
+GROUPS = {
+    "callbacks",
+    "data",
+    "logger",
+    "model",
+    "noise",
+    "objective",
+    "optimizer",
+    "sampler",
+    "scheduler",
+    "trainer",
+}
 OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))

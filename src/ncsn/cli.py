@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 import yaml
@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -33,11 +34,7 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
 
-    sweeps: set[str] = set()
-
     def one_job(config: DictConfig) -> Any:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            sweeps.add(HydraConfig.get().sweep.dir)
         try:
             return task(config)
         except UserError as error:
@@ -53,8 +50,17 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
             raise
         _exit(error)
     finally:
-        for sweep in sweeps:  # one, or none
-            print_sweep(Path(sweep))
+        if SweepTable.folder is not None:
+            print_sweep(SweepTable.folder)
+
+
+class SweepTable(Callback):
+    """Hydra's callback that tells where a sweep is; its table is printed even if jobs fail, or run elsewhere."""
+
+    folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepTable.folder = Path(config.hydra.sweep.dir)
 
 
 def _exit(error: Exception) -> NoReturn:
@@ -95,7 +101,7 @@ def rewrite(arguments: Sequence[str], config_name: str) -> list[str]:
 
 
 def _name_sweep(arguments: list[str]) -> list[str]:
-    overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra.", "resume="))]
+    overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra", "resume="))]
     if any(a.startswith("sweep=") for a in overrides):
         return arguments
     return [*arguments, f"sweep={slug('_'.join(overrides))}"]

@@ -65,6 +65,7 @@ def sample(config: DictConfig) -> Path:
         log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
     sampler_node = _sampler_node(config, score)
     sampler: Sampler = build(OmegaConf.create(sampler_node), "sampler")
+    trainer: Trainer = build(config.trainer, "trainer")
 
     batch_size = min(config.batch_size, config.num_samples)
     settings = {
@@ -83,7 +84,6 @@ def sample(config: DictConfig) -> Path:
     pending = [i for i, size in enumerate(sizes) if not _is_done(_batch_file(folder, i), size)]
     if config.trajectory:
         pending = sorted({0, *pending})  # its frames have to be drawn, even if the samples are there
-    trainer: Trainer = build(config.trainer, "trainer")
     if trainer.is_global_zero:
         log.info(f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}")
         if len(pending) < len(sizes):

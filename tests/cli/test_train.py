@@ -50,7 +50,12 @@ def assert_same_state(a: Path, b: Path) -> None:
 def output(run: Command, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     cwd = tmp_path_factory.mktemp("whole")
     outcome = run(
-        "train", *tiny, "trainer.max_steps=5", "callbacks.samples.every_n_steps=4", "+trainer.profiler=simple", cwd=cwd
+        "train",
+        *tiny,
+        "trainer.max_steps=5",
+        "callbacks.samples.every_n_steps=4",
+        "+trainer.profiler=simple",
+        cwd=cwd,
     )
     return cwd, outcome
 
@@ -146,9 +151,7 @@ def uninterrupted(
 
 
 @pytest.fixture(scope="module")
-def killed(
-    start: Command, long_run: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def killed(start: Command, long_run: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working folder of a run that was killed after its first checkpoint."""
     cwd = tmp_path_factory.mktemp("killed")
     process = start("train", *long_run, cwd=cwd)
@@ -242,12 +245,13 @@ def test_two_processes_train_what_one_does(
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
 
 
-def test_torchrun_trains_and_resumes(
-    run: Command, tiny: list[str], only_run: Command, one_process: Path, tmp_path: Path
+def test_torchrun_continues_what_one_process_began(
+    run: Command, call: Command, tiny: list[str], only_run: Command, one_process: Path, tmp_path: Path
 ) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    two = [*tiny, "data.flip=true", "data.dequantize=true", "trainer.devices=2"]
-    run("train", *two, "trainer.max_steps=6", cwd=tmp_path, launcher=torchrun)
-    run("train", *two, "trainer.max_steps=10", "resume=true", cwd=tmp_path, launcher=torchrun)
+    settings = [*tiny, "data.flip=true", "data.dequantize=true"]
+    call("train", *settings, "trainer.max_steps=6", cwd=tmp_path)
+    more = ["trainer.devices=2", "trainer.max_steps=10", "resume=true"]
+    run("train", *settings, *more, cwd=tmp_path, launcher=torchrun)
     assert_agrees(only_run(tmp_path), one_process)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]

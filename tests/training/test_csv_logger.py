@@ -41,7 +41,7 @@ def test_a_resumed_run_may_bring_new_columns(tmp_path: Path) -> None:
     assert [row["val"] for row in rows_of(tmp_path)] == ["", "", "9.0"]
 
 
-@pytest.mark.parametrize("content", ["", "step,loss\n", "step,loss\n1,2.0\n2,"])
+@pytest.mark.parametrize("content", ["", "loss,step\n", "loss,step\n2.0,1\n3.0"])
 def test_a_file_cut_short_does_not_stop_a_resumed_run(content: str, tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(content)
     write(tmp_path, (2, {"loss": 5.0}))

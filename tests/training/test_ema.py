@@ -50,7 +50,8 @@ def fit(root: Path, *callbacks: Callback, steps: int = 4, accumulate: int = 1) -
     sigmas = noise.geometric(num_levels=2)
     network = NCSN(sigmas, image_size=8, in_channels=1, num_filters=4)
     optimizer = partial(torch.optim.Adam, lr=1e-2)
-    model = ScoreModel(network, sigmas, denoising_score_matching, optimizer)
+    constant = partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0)
+    model = ScoreModel(network, sigmas, denoising_score_matching, optimizer, constant)
     trainer = Trainer(
         max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks), val_check_interval=2,
@@ -62,7 +63,9 @@ def fit(root: Path, *callbacks: Callback, steps: int = 4, accumulate: int = 1) -
 
 
 def by_hand(weights: list[Weights], rate: Callable[[int], float]) -> Weights:
-    average = {name: value.clone() for name, value in weights[1].items()}  # the first update is the weights themselves
+    average = {
+        name: value.clone() for name, value in weights[1].items()
+    }  # the first update is the weights themselves
     for n, now in enumerate(weights[2:], start=1):
         for name in average:
             average[name].lerp_(now[name], 1 - rate(n))

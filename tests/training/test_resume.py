@@ -65,7 +65,10 @@ def test_one_checkpoint_where_the_last_step_is_at_the_interval(
     call: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     call("train", *tiny, "trainer.max_steps=2", cwd=tmp_path)
-    assert sorted(p.name for p in (only_run(tmp_path) / "checkpoints").iterdir()) == ["last.ckpt", "step_0000002.ckpt"]
+    assert sorted(p.name for p in (only_run(tmp_path) / "checkpoints").iterdir()) == [
+        "last.ckpt",
+        "step_0000002.ckpt",
+    ]
 
 
 @pytest.fixture(scope="module")

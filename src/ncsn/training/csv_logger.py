@@ -31,10 +31,12 @@ class _Writer(ExperimentWriter):
             return
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        with path.open("w", newline="") as file:
+        partial = path.with_name(f".{path.name}")
+        with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
-            writer.writerows(row for row in rows if int(row["step"]) < step)
+            writer.writerows(row for row in rows if int(row["step"] or step) < step)  # a row cut short has none
+        partial.replace(path)
 
 
 class CSVLogger(LightningCSVLogger):

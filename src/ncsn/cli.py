@@ -31,6 +31,7 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
     A `UserError` ends the program with status 2 and one line on stderr; set HYDRA_FULL_ERROR=1 for a traceback.
     """
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's, of torch's own
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # `Metrics` has reduced them already
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
 

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from ncsn.errors import ConfigError, UserError
 
 
-def slug(text: str, max_length: int = 100) -> str:
+def slug(text: str, max_length: int = 160) -> str:
     """A text as the name of a folder: no character that a shell, a file system or Hydra's grammar minds.
 
     Long texts are cut, and a hash keeps them apart.

@@ -1,23 +1,10 @@
-"""Sampling from a checkpoint: batches shared out over devices, each with a seed of its own, none drawn twice.
-
-<run folder>/samples/step_0005000_ema_1f3a…/
-    settings.json     what the samples depend on; its hash names the folder
-    batches/00000.npy uint8 (B, H, W, C), written when the batch is done
-    grid.png          the first of them
-    samples.npz       all of them, key arr_0; or images/00000.png, …
-    trajectory.png, trajectory.gif
-"""
+"""Sampling from a checkpoint: batches shared out over devices, each with a seed of its own, none drawn twice."""
 
 import hashlib
-import json
 import logging
-import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -27,10 +14,10 @@ from tqdm import tqdm
 from ncsn.checkpoint import TrainedScore, load_score, resolve
 from ncsn.config import build, check
 from ncsn.errors import ConfigError, DataError
-from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn.images import to_uint8
 from ncsn.random import Draws
+from ncsn.sample_folder import SampleFolder
 from ncsn.samplers import Sampler
-from ncsn.training.folder import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +64,9 @@ def sample(config: DictConfig) -> Path:
         "precision": config.trainer.precision,
         "sampler": sampler_node,
     }
-    folder = Path(config.out) if config.out else _default_folder(path, settings)
-    _claim(folder, settings)
-
+    folder = SampleFolder(Path(config.out), settings) if config.out else SampleFolder.beside(path, settings)
     sizes = [min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)]
-    pending = [i for i, size in enumerate(sizes) if not _is_done(_batch_file(folder, i), size)]
+    pending = [i for i, size in enumerate(sizes) if not folder.is_done(i, size)]
     if config.trajectory:
         pending = sorted({0, *pending})  # its frames have to be drawn, even if the samples are there
     if trainer.is_global_zero:
@@ -92,9 +77,9 @@ def sample(config: DictConfig) -> Path:
         drawing = Drawing(score, sampler, folder, sizes, pending, config.seed, frames=config.trajectory)
         trainer.predict(drawing, return_predictions=False)
     if trainer.is_global_zero:
-        _assemble(folder, sizes, config.format)
-        log.info(f"samples: {folder}\npicture: {folder / 'grid.png'}")
-    return folder
+        picture = folder.assemble(len(sizes), config.format)
+        log.info(f"samples: {folder.path}\npicture: {picture}")
+    return folder.path
 
 
 class Drawing(LightningModule):
@@ -106,7 +91,7 @@ class Drawing(LightningModule):
         self,
         score: TrainedScore,
         sampler: Sampler,
-        folder: Path,
+        folder: SampleFolder,
         sizes: list[int],
         pending: list[int],
         seed: int,
@@ -150,8 +135,8 @@ class Drawing(LightningModule):
         if not x.isfinite().all():
             raise DataError("the chains diverged: a smaller sampler.step_size may help")
         if frames:
-            _save_trajectory(self.folder, frames)
-        _save_batch(_batch_file(self.folder, number), to_uint8(x))
+            self.folder.save_trajectory(frames)
+        self.folder.save_batch(number, to_uint8(x))
         return number
 
 
@@ -194,78 +179,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _default_folder(path: Path, settings: dict[str, Any]) -> Path:
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    parent = path.absolute().parent
-    run = parent.parent if parent.name == "checkpoints" else parent
-    return run / "samples" / f"{path.resolve().stem}_{settings['weights']}_{key}"
-
-
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Makes the folder the place of samples with these settings, and of no others."""
-    path = folder / "settings.json"
-    if path.is_file():
-        before = json.loads(path.read_text())
-        for key in settings:
-            if before.get(key) != settings[key]:
-                raise ConfigError(
-                    f"out={folder}: holds samples with {key}={before.get(key)}, not {settings[key]}; "
-                    "give another folder, or none"
-                )
-    else:
-        (folder / "batches").mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(settings, indent=2))
-
-
-def _batch_file(folder: Path, number: int) -> Path:
-    return folder / "batches" / f"{number:05d}.npy"
-
-
-def _is_done(path: Path, size: int) -> bool:
-    return path.is_file() and len(np.load(path, mmap_mode="r")) == size
-
-
-def _save_batch(path: Path, images: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, images)
-    partial.replace(path)
-
-
-def _assemble(folder: Path, sizes: list[int], format: str) -> None:
-    batches = [np.load(_batch_file(folder, i), mmap_mode="r") for i in range(len(sizes))]
-    first = np.concatenate([b[:256] for b in batches[: math.ceil(256 / sizes[0])]])[:256]
-    save_png(grid(torch.from_numpy(first).permute(0, 3, 1, 2) / 255), folder / "grid.png")
-    if format == "npz":
-        _save_npz(folder / "samples.npz", batches)
-    else:
-        images = (image for batch in batches for image in batch)
-        for number, image in enumerate(images):
-            save_png(image, folder / "images" / f"{number:05d}.png")
-
-
-def _save_npz(path: Path, batches: list[np.ndarray]) -> None:
-    """As `np.savez(path, arr_0=np.concatenate(batches))`, without ever holding all of them."""
-    shape = (sum(map(len, batches)), *batches[0].shape[1:])
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    partial = path.with_suffix(".partial")
-    with (
-        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-        archive.open("arr_0.npy", "w", force_zip64=True) as file,
-    ):
-        np.lib.format.write_array_header_1_0(file, header)
-        for batch in batches:
-            file.write(np.ascontiguousarray(batch).tobytes())
-    partial.replace(path)
-
-
 def _evenly(steps: int, count: int) -> set[int]:
     """`count` step numbers spread evenly, the last included."""
     return {round((i + 1) * steps / count) - 1 for i in range(count)}
-
-
-def _save_trajectory(folder: Path, frames: list[Tensor]) -> None:
-    """A strip, a row a sample and its columns along the chain (Fig. 4), and the same as a GIF."""
-    stacked = torch.stack(frames, dim=1)
-    save_png(grid(stacked.flatten(0, 1), num_columns=len(frames)), folder / "trajectory.png")
-    save_gif([grid(frame) for frame in frames], folder / "trajectory.gif")

@@ -188,9 +188,7 @@ class Recorder(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 1e-3)
 
 
-def fit(
-    root: str, checkpoint: ModelCheckpoint | None = None, ckpt: Path | None = None, **options
-) -> Recorder:
+def fit(root: str, checkpoint: ModelCheckpoint | None = None, ckpt: Path | None = None, **options) -> Recorder:
     model = Recorder()
     run = L.Trainer(
         accelerator="cpu",
@@ -238,9 +236,7 @@ WITHOUT_VALIDATION = {"limit_val_batches": 0}
     ],
 )
 def test_a_run_goes_on_with_exactly_the_next_batch(root, tmp_path, when, first, longer, options):
-    checkpoint = ModelCheckpoint(
-        tmp_path, filename="{step}", auto_insert_metric_name=False, save_top_k=-1, **when
-    )
+    checkpoint = ModelCheckpoint(tmp_path, filename="{step}", auto_insert_metric_name=False, save_top_k=-1, **when)
     options = {"check_val_every_n_epoch": None if "max_steps" in first else 1, **options}
     whole = fit(root, checkpoint, **first, **options).trained
     assert whole == list(range(len(whole)))

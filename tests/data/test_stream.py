@@ -42,10 +42,7 @@ def test_a_number_alone_decides_what_is_in_a_batch():
 def test_the_shares_of_all_processes_make_the_batch_of_one(world_size):
     one = list(BatchStream(numbered(20), 8, seed=1, length=5))
     shares = zip(
-        *(
-            BatchStream(numbered(20), 8, seed=1, length=5, rank=r, world_size=world_size)
-            for r in range(world_size)
-        ),
+        *(BatchStream(numbered(20), 8, seed=1, length=5, rank=r, world_size=world_size) for r in range(world_size)),
         strict=True,
     )
     for batch, parts in zip(one, shares, strict=True):

@@ -5,7 +5,6 @@ Every block is called as block(x, level): feature maps (B, C, H, W) and the nois
 
 from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,8 +36,10 @@ class CondInstanceNormPlusPlus(nn.Module):
         mean = x.mean(dim=(2, 3))
         m, v = mean.mean(-1, keepdim=True), mean.var(-1, keepdim=True)
         relative = (mean - m) * (v + self.eps).rsqrt()
-        normalised = F.group_norm(x, x.shape[1], eps=self.eps)  # one group a channel: instance normalisation
-        return torch.addcmul((gamma * alpha * relative + beta)[..., None, None], normalised, gamma[..., None, None])
+        shift = gamma * alpha * relative + beta
+        # One group for each channel of each row: instance normalisation with a scale and shift of every row's own.
+        rows = x.reshape(1, -1, *x.shape[2:])
+        return F.group_norm(rows, rows.shape[1], gamma.flatten(), shift.flatten(), self.eps).view_as(x)
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:

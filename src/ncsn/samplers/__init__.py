@@ -3,7 +3,8 @@
     sampler = AnnealedLangevin(steps_per_level=100, …)       # the settings, checked
     for state in sampler(score, x, sigmas, normal=…): …      # the run; the samples are the last state's x
 
-Each takes the start x (B, …) and the ladder σ (L,), and tells `num_steps(L)` beforehand.
+Each takes the start x (B, …) and the ladder σ (L,), and tells `num_steps(L)` beforehand. A start may be anything:
+uniform values, noise, images. Chains that diverge raise a `DivergedError` that names the step.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from torch import Tensor
 
 from ncsn.objectives import Score
 from ncsn.samplers.annealed_langevin import AnnealedLangevin
+from ncsn.samplers.consistent import ConsistentAnnealedSampling
+from ncsn.samplers.divergence import DivergedError, stops_when_diverged
+from ncsn.samplers.hmc import HamiltonianMonteCarlo
+from ncsn.samplers.langevin import Langevin
+from ncsn.samplers.mala import MetropolisLangevin
 from ncsn.samplers.state import State
 
 
@@ -26,4 +32,14 @@ class Sampler(Protocol):
     ) -> Iterator[State]: ...
 
 
-__all__ = ["AnnealedLangevin", "Sampler", "State"]
+__all__ = [
+    "AnnealedLangevin",
+    "ConsistentAnnealedSampling",
+    "DivergedError",
+    "HamiltonianMonteCarlo",
+    "Langevin",
+    "MetropolisLangevin",
+    "Sampler",
+    "State",
+    "stops_when_diverged",
+]

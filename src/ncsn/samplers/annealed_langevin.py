@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ncsn.objectives import Score
+from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.state import State
 
 
@@ -40,6 +41,7 @@ class AnnealedLangevin:
         """Steps of a whole run, each of them one evaluation of the score."""
         return num_levels * self.steps_per_level + self.denoise
 
+    @stops_when_diverged
     @torch.no_grad()
     def __call__(
         self,
@@ -58,7 +60,10 @@ class AnnealedLangevin:
             normal: draws z; `normal(x)` has the shape of x.
 
         Yields:
-            The state after every step.
+            The state after every step; its step size is αᵢ.
+
+        Raises:
+            DivergedError: the chains are no longer finite.
         """
         T, batch = self.steps_per_level, x.shape[0]
         # fmt: off
@@ -68,7 +73,7 @@ class AnnealedLangevin:
                 z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))
                 x = x + alpha / 2 * s + alpha.sqrt() * z            # 6:     x̃ ← x̃ + αᵢ/2 s(x̃, σᵢ) + √αᵢ z_t
-                yield State(x, i, t)
+                yield State(x, i, t, alpha)
         # fmt: on
         if self.denoise:
             x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))

@@ -12,8 +12,12 @@ class State(NamedTuple):
         x: the chains, (B, …), not clamped.
         level: the level i the step was taken at, counted from 0 (largest σ) to L − 1.
         step: the step within the level, counted from 0; the denoising step is number T of the last level.
+        step_size: the size of the step at this level, as its sampler defines it; None where it has none.
+        acceptance: the share of the chains that accepted their proposal, where there are proposals.
     """
 
     x: Tensor
     level: int
     step: int
+    step_size: Tensor | None = None
+    acceptance: Tensor | None = None

@@ -17,7 +17,6 @@ A sweep is a folder of such folders, with one table, results.csv.
 import csv
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -31,19 +30,12 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ncsn.errors import ConfigError
+from ncsn.files import atomically, write_text
 
 
 def global_rank() -> int:
     """This process among those of a run, known before and after Lightning has started the others."""
     return rank_zero_only.rank  # type: ignore[attr-defined]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file's text such that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -80,7 +72,7 @@ def record_run(folder: Path) -> dict[str, Any]:
         "machine": platform.node(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
     }
-    write_atomically(path, json.dumps(record, indent=2))
+    write_text(path, json.dumps(record, indent=2))
     return record
 
 
@@ -97,7 +89,7 @@ def git_revision() -> str | None:
 
 def write_result(folder: Path, **result: Any) -> None:
     """Writes `result.json`."""
-    write_atomically(folder / "result.json", json.dumps(result, indent=2))
+    write_text(folder / "result.json", json.dumps(result, indent=2))
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -115,12 +107,11 @@ def write_sweep_table(sweep: Path) -> Path:
     ]
     columns = [*dict.fromkeys(key for row in rows for key in row if key != "error"), "error"]
     path = sweep / "results.csv"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", newline="") as file:
+    with atomically(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    return partial.replace(path)
+    return path
 
 
 def print_sweep(sweep: Path) -> None:

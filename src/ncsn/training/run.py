@@ -10,21 +10,21 @@ import wandb
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning import LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback
+from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, LambdaCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from ncsn.config import build, check
 from ncsn.errors import ConfigError, UserError
+from ncsn.files import write_text
 from ncsn.training.csv_logger import CSVLogger
 from ncsn.training.folder import (
     global_rank,
     newest_checkpoint,
     read_result,
     record_run,
-    write_atomically,
     write_result,
     write_sweep_table,
 )
@@ -80,33 +80,46 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 
     model = build_model(config, resolved)
     data: LightningDataModule = build(config.data, "data")
-    callbacks = build_callbacks(config, folder)
+    callbacks = [*build_callbacks(config, folder), _record_configuration(folder, resolved)]
     loggers = build_loggers(config, folder)
     trainer: Trainer = build(config.trainer, "trainer", callbacks=callbacks, logger=loggers)
     if in_sweep:
         _refuse_subprocesses(trainer)
 
     if trainer.is_global_zero:
-        write_atomically(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-        write_atomically(folder / "overrides.yaml", yaml.safe_dump(list(HydraConfig.get().overrides.task)))
-        log.info(f"run folder: {folder}")
-        if checkpoint is not None:
-            log.info(f"resuming from {checkpoint}")
+        log.info(f"run folder: {folder}" + (f"\nresuming from {checkpoint}" if checkpoint else ""))
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     metrics = dict(trainer.callback_metrics)
-    last = trainer.checkpoint_callback.last_model_path if trainer.checkpoint_callback else ""  # type: ignore[attr-defined]
-    validated = (trainer.fit_loop.total_batch_idx + 1) % (trainer.val_check_batch or 1) == 0
-    if last and not validated:
+    last = newest_checkpoint(folder)
+    if last is not None and not _validated_at_the_end(trainer):
         trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
 
 
+def _record_configuration(folder: Path, resolved: dict[str, Any]) -> Callback:
+    """Writes the configuration when the data is there and nothing is left to be refused."""
+    overrides = list(HydraConfig.get().overrides.task)
+
+    def write(trainer: Trainer, _: LightningModule) -> None:
+        if trainer.is_global_zero:
+            write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+            write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+
+    return LambdaCallback(on_fit_start=write)
+
+
+def _validated_at_the_end(trainer: Trainer) -> bool:
+    batches = trainer.fit_loop.total_batch_idx + 1  # 0 where other processes did the work
+    return batches > 0 and batches % (trainer.val_check_batch or 1) == 0
+
+
 def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a configuration, as one module that carries it."""
     sigmas = build(config.noise, "noise")
-    optimizer = OmegaConf.create(resolved["optimizer"] | {"_partial_": False})
-    build(optimizer, "optimizer", params=[torch.zeros(1)])  # for its ranges; Lightning asks for it after the data
+    # Lightning asks for these after the data; here they are built once for their ranges.
+    now = {key: OmegaConf.create(resolved[key] | {"_partial_": False}) for key in ("optimizer", "scheduler")}
+    build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
     return ScoreModel(
         network=build(config.model, "model", sigmas=sigmas),
         sigmas=sigmas,
@@ -143,6 +156,8 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     for name, node in config.logger.items():
         arguments: dict[str, Any] = {"save_dir": str(folder)}
         if name == "wandb":
+            if node.mode not in (None, "online", "offline", "disabled"):
+                raise ConfigError(f"logger.wandb.mode={node.mode}: must be online, offline, disabled or null")
             arguments |= {"id": record["id"], "name": f"{folder.parent.name}/{folder.name}"}
         loggers.append(build(node, f"logger.{name}", **arguments))
     return loggers

@@ -1,24 +1,11 @@
-"""Objectives: how far a score network s(x, σ) is from the score of the data, per example.
-
-    objective(score, x, sigma, normal=…) -> (B,)
-
-takes clean images x (B, …) and one noise level a row, sigma (B,), and returns the loss of each row, already
-weighted by λ(σ) = σ² (Song & Ermon 2019, Sec. 4.2), so that all levels are of one size and the mean over rows
-whose levels are drawn uniformly is the paper's eq. 6.
-"""
+"""Denoising score matching (Vincent 2011; Song & Ermon 2019, eq. 2, 5 and 6)."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Score = Callable[[Tensor, Tensor], Tensor]
-"""score(x, sigma): (B, …), (B,) -> (B, …), the gradient of log q_σ at x."""
-
-
-def expand(sigma: Tensor, x: Tensor) -> Tensor:
-    """`sigma` (B,) with as many trailing axes of length 1 as broadcasting against `x` (B, …) needs."""
-    return sigma.view(-1, *[1] * (x.ndim - 1))
+from ncsn.objectives.score import Score, expand
 
 
 def denoising_score_matching(

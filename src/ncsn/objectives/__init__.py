@@ -1,0 +1,37 @@
+"""Objectives: how far a score network s(x, σ) is from the score of the data, per example.
+
+    objective(score, x, sigma, normal=…) -> (B,)
+
+takes clean images x (B, …) and one noise level a row, sigma (B,), and returns the loss of each row, already
+weighted by λ(σ) = σ² (Song & Ermon 2019, Sec. 4.2), so that all levels are of one size and the mean over rows
+whose levels are drawn uniformly is the paper's eq. 6.
+
+Each of them is, up to a constant, the squared distance between s(·, σ) and the score of q_σ, the data perturbed by
+N(0, σ²I); they differ in what they ask of the network, and in their variance:
+
+    denoising_score_matching            ½σ²‖s + z/σ‖²                    one evaluation, no derivatives
+    denoising_with_control_variate      the same, less noise as σ → 0    one evaluation more
+    SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative for every v
+    exact_score_matching                σ²(tr ∇s + ½‖s‖²)                D derivatives
+
+In expectation the first two lie D/2 above the others, whatever the network, so that their values can be compared.
+Without perturbation, on data of which the score exists (toys), there is the bare loss of the paper's eq. 1 and 3,
+`exact_score_matching_loss(s, x)` and `sliced_score_matching_loss(s, x, v)`, for an s that is a function of x alone.
+"""
+
+from ncsn.objectives.control_variate import denoising_with_control_variate
+from ncsn.objectives.denoising import denoising_score_matching
+from ncsn.objectives.exact import exact_score_matching, exact_score_matching_loss
+from ncsn.objectives.score import Score, expand
+from ncsn.objectives.sliced import SlicedScoreMatching, sliced_score_matching_loss
+
+__all__ = [
+    "Score",
+    "SlicedScoreMatching",
+    "denoising_score_matching",
+    "denoising_with_control_variate",
+    "exact_score_matching",
+    "exact_score_matching_loss",
+    "expand",
+    "sliced_score_matching_loss",
+]

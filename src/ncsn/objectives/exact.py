@@ -1,0 +1,71 @@
+"""Exact score matching (Hyvärinen 2005; Song & Ermon 2019, eq. 1).
+
+    E[ tr ∇s(x) + ½‖s(x)‖² ] = ½ E‖s(x) − ∇log p(x)‖² + a constant,
+
+by integration by parts, so that the unknown score of the data drops out. The trace takes D derivatives, which is
+why one slices or denoises instead as soon as D is that of images.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives.score import Score, expand
+
+MAX_VALUES = 256
+"""The largest D that is accepted; time and memory are those of about 2D evaluations of the network."""
+
+
+def exact_score_matching_loss(s: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Exact score matching of the data as they are, tr ∇s(x) + ½‖s(x)‖².
+
+    The derivatives are taken in forward mode, all D directions at once: four times as fast as reverse mode for images
+    of 8×8 (`benchmarks/jvp.py`).
+
+    Args:
+        s: the score as a function of x alone, (B, …) -> (B, …), each row of it of its own row; made of operations
+            that `torch.func.vmap` knows.
+        x: data (B, …), of at most `MAX_VALUES` values a row.
+
+    Returns:
+        Loss of each row, (B,).
+
+    Raises:
+        ValueError: D is too large.
+    """
+    D = x[0].numel()
+    if D > MAX_VALUES:
+        raise ValueError(
+            f"exact score matching of D={D} values takes D derivatives an example and is refused above {MAX_VALUES}; "
+            "SlicedScoreMatching and denoising_score_matching take the same minimum at any size"
+        )
+
+    def derivative(e: Tensor) -> Tensor:  # eᵀ∇s(x)e, (B,)
+        e = e.expand_as(x)
+        return (e * torch.func.jvp(s, (x,), (e,))[1]).flatten(1).sum(1)
+
+    basis = torch.eye(D, dtype=x.dtype, device=x.device).view(D, 1, *x.shape[1:])
+    trace = torch.func.vmap(derivative)(basis).sum(0)
+    return trace + s(x).square().flatten(1).sum(1) / 2
+
+
+def exact_score_matching(
+    score: Score, x: Tensor, sigma: Tensor, *, normal: Callable[[Tensor], Tensor] = torch.randn_like
+) -> Tensor:
+    """Exact score matching at a noise level, λ(σ) = σ² times the loss at x̃ = x + σz.
+
+    Args:
+        score: the network.
+        x: clean images (B, …), of at most `MAX_VALUES` values each.
+        sigma: noise levels (B,); σ = 0 has no weight, see `exact_score_matching_loss`.
+        normal: draws z; `normal(x)` has the shape of x.
+
+    Returns:
+        Loss of each row, (B,), summed over its D values; negative once trained, down to −½D.
+
+    Raises:
+        ValueError: D is too large.
+    """
+    noisy = x + expand(sigma, x) * normal(x)
+    return sigma**2 * exact_score_matching_loss(lambda x: score(x, sigma), noisy)

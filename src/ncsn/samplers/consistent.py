@@ -1,0 +1,121 @@
+"""Consistent annealed sampling (Jolicoeur-Martineau et al., ICLR 2021, Algorithm 2).
+
+Annealed Langevin dynamics adds so much noise that, when a level begins, the chains carry another amount than the σ
+the score is told. Here every step leaves exactly the next level's. For x = x₀ + σᵢn the best score is −n/σᵢ, so that
+
+    x ← x + η σᵢ² s(x, σᵢ)   leaves the noise  (1 − η) σᵢ n,
+
+and adding β σᵢ₊₁ z brings its variance to σᵢ₊₁² if
+
+    (1 − η)² σᵢ² + β² σᵢ₊₁² = σᵢ₊₁²,   that is   β = √(1 − (1 − η)²/γ²),   γ = σᵢ₊₁/σᵢ.
+
+β is real as long as a step takes away enough, η ≥ 1 − γ. At equality no noise is added at all (β = 0) and the chain
+is deterministic; at η = 1 every step denoises altogether and perturbs anew.
+
+The argument takes x₀ for known. With the true score, which averages over all x₀ that x may come from, a drift of
+η σ² s asks for noise of variance 2η σ², and the chain adds (2η − η²) σ²: where η is much larger than 1 − γ the
+samples come out too much alike, the variance of a Gaussian by a factor of 1 − η/2. Hence many levels and a small η.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.divergence import stops_when_diverged
+from ncsn.samplers.state import State
+
+
+@dataclass(frozen=True)
+class ConsistentAnnealedSampling:
+    """Algorithm 2: one step at every level of a fine ladder.
+
+    A trained network's ladder is too coarse for one step a level, so `steps_per_level` − 1 levels are put between
+    any two, geometrically; a network that knows only its own levels takes such a σ for the nearest of them.
+
+    Attributes:
+        steps_per_level: T ≥ 1, steps from one given level to the next.
+        eta: η in (0, 1], the share of the noise that a step takes away, ε/σ_L² in the authors' notation; None is
+            twice the least that the ladder allows, 2(1 − γ).
+        denoise: end with x + σ_L² s(x, σ_L).
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps_per_level: int = 100
+    eta: float | None = None
+    denoise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps_per_level < 1:
+            raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
+        if self.eta is not None and not 0 < self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: must be in (0, 1]")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Steps of a whole run, each of them one evaluation of the score."""
+        return (num_levels - 1) * self.steps_per_level + 1 + self.denoise
+
+    @stops_when_diverged
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x.
+
+        Args:
+            score: s(x, σ).
+            x: the start (B, …), which should carry noise of about σ₁.
+            sigmas: σ₁ > … > σ_L, shape (L,).
+            normal: draws z; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every step; its step size is η σᵢ².
+
+        Raises:
+            ValueError: η is too small for the ladder, so that β would be imaginary.
+            DivergedError: the chains are no longer finite.
+        """
+        ladder, T, batch = refine(sigmas, self.steps_per_level), self.steps_per_level, x.shape[0]
+        eta = self._eta(ladder)
+        gammas = ladder[1:] / ladder[:-1]
+        betas = (1 - (1 - eta) ** 2 / gammas**2).clamp(min=0).sqrt()  # rounding may take β² = 0 below it
+        for i, sigma in enumerate(ladder):
+            step_size = eta * sigma**2
+            x = x + step_size * score(x, sigma.expand(batch))
+            if i + 1 < len(ladder):  # σ_{L+1} = 0: the last step adds no noise
+                x = x + betas[i] * ladder[i + 1] * normal(x)
+            yield State(x, i // T, i % T, step_size)
+        if self.denoise:
+            x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))
+            yield State(x, len(sigmas) - 1, 1)
+
+    def _eta(self, ladder: Tensor) -> float:
+        """η, with which β is real at every step of the ladder."""
+        gamma = float((ladder[1:] / ladder[:-1]).min()) if len(ladder) > 1 else 0.0
+        if self.eta is None:
+            return min(1.0, 2 * (1 - gamma))
+        if len(ladder) > 1 and self.eta < 1 - gamma - 1e-6:
+            steps = math.ceil(self.steps_per_level * math.log(gamma) / math.log1p(-self.eta))
+            raise ValueError(
+                f"eta={self.eta}: a step would leave more noise than the next level has; must be at least "
+                f"{1 - gamma:.4g} with this ladder, or steps_per_level at least {steps}"
+            )
+        return self.eta
+
+
+def refine(sigmas: Tensor, steps: int) -> Tensor:
+    """The ladder with steps − 1 levels put between any two, geometrically: (L,) -> ((L − 1)·steps + 1,)."""
+    logs = sigmas.log()
+    fractions = torch.arange(steps, dtype=sigmas.dtype, device=sigmas.device) / steps
+    between = torch.lerp(logs[:-1, None], logs[1:, None], fractions).exp().flatten()
+    return torch.cat([between, sigmas[-1:]])

@@ -1,0 +1,100 @@
+"""Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011), annealed over the noise levels.
+
+A chain is given a momentum p ~ N(0, I) and moves as a particle does in the potential E, along which
+H(x, p) = E(x) + ½‖p‖² stays as it is. The motion is followed by leapfrog steps of length h,
+
+    p ← p + h/2·s(x),   x ← x + h·p,   p ← p + h/2·s(x),
+
+which are reversible and keep volume, so that what remains of their error is put right by accepting the end of the
+trajectory (y, q) with
+
+    log r = H(x, p) − H(y, q).
+
+With a single leapfrog step it is MALA with α = h²; more of them carry a chain further before it turns.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.divergence import stops_when_diverged
+from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
+from ncsn.samplers.state import State
+
+
+@dataclass(frozen=True)
+class HamiltonianMonteCarlo:
+    """Hamiltonian Monte Carlo at every level or at the last one alone.
+
+    Attributes:
+        steps_per_level: trajectories at a level, at least 1.
+        leapfrog_steps: steps of a trajectory, at least 1.
+        step_size: h > 0, the leapfrog step at the smallest level, as a length; None is 0.6 σ_L.
+        annealed: go through all levels, hᵢ = h σᵢ/σ_L; otherwise start at the smallest.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps_per_level: int = 30
+    leapfrog_steps: int = 3
+    step_size: float | None = None
+    annealed: bool = True
+
+    def __post_init__(self) -> None:
+        for key in ("steps_per_level", "leapfrog_steps"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
+        if self.step_size is not None and not self.step_size > 0:
+            raise ValueError(f"step_size={self.step_size}: must be positive")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Trajectories of a whole run, each of `leapfrog_steps` evaluations of the score and one of the energy."""
+        return self.steps_per_level * (num_levels if self.annealed else 1)
+
+    @stops_when_diverged
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x.
+
+        Args:
+            score: s(x, σ), with its energy beside it as `score.energy(x, sigma)` -> (B,).
+            x: the start (B, …).
+            sigmas: σ₁ > … > σ_L, shape (L,).
+            normal: draws p, and the (B,) values that decide; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every trajectory; its step size is hᵢ.
+
+        Raises:
+            TypeError: the score has no energy.
+            DivergedError: the chains are no longer finite.
+        """
+        energy, L = energy_of(score, self), len(sigmas)
+        step_size = 0.6 * sigmas[-1] if self.step_size is None else self.step_size
+        for i in range(0 if self.annealed else L - 1, L):
+            sigma = sigmas[i].expand(x.shape[0])
+            h = step_size * sigmas[i] / sigmas[-1]
+            E, s = energy(x, sigma), score(x, sigma)
+            for t in range(self.steps_per_level):
+                p = normal(x)
+                y, q, s_y = x, p, s
+                for _ in range(self.leapfrog_steps):
+                    q = q + h / 2 * s_y
+                    y = y + h * q
+                    s_y = score(y, sigma)
+                    q = q + h / 2 * s_y
+                E_y = energy(y, sigma)
+                accepted = accepts(E + half_square(p) - E_y - half_square(q), normal)
+                x, E, s = choose(accepted, y, x), choose(accepted, E_y, E), choose(accepted, s_y, s)
+                yield State(x, i, t, h, accepted.float().mean())

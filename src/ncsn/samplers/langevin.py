@@ -1,0 +1,72 @@
+"""Langevin dynamics at one noise level (Song & Ermon 2019, eq. 4).
+
+The baseline that annealing is held against: without it, the chains see the score of the data alone, which is learned
+badly where there are no data and does not know the weights of modes that lie apart (Sec. 3, App. C.1).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.divergence import stops_when_diverged
+from ncsn.samplers.state import State
+
+
+@dataclass(frozen=True)
+class Langevin:
+    """Langevin dynamics at the smallest level, x ← x + ε/2·s(x, σ_L) + √ε·z.
+
+    The defaults are those of App. C.1, whose "2e-5" is, as in `AnnealedLangevin`, ε = 4e-5 in the paper's form.
+
+    Attributes:
+        steps: T ≥ 1.
+        step_size: ε > 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps: int = 1000
+    step_size: float = 4e-5
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: must be at least 1")
+        if not self.step_size > 0:
+            raise ValueError(f"step_size={self.step_size}: must be positive")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Steps of a whole run, each of them one evaluation of the score."""
+        return self.steps
+
+    @stops_when_diverged
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x.
+
+        Args:
+            score: s(x, σ).
+            x: the start (B, …).
+            sigmas: σ₁ > … > σ_L, shape (L,), of which only the last is used.
+            normal: draws z; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every step; its step size is ε.
+
+        Raises:
+            DivergedError: the chains are no longer finite.
+        """
+        sigma, epsilon = sigmas[-1].expand(x.shape[0]), sigmas.new_tensor(self.step_size)
+        for t in range(self.steps):
+            x = x + epsilon / 2 * score(x, sigma) + epsilon.sqrt() * normal(x)
+            yield State(x, len(sigmas) - 1, t, epsilon)

@@ -1,0 +1,87 @@
+"""The Metropolis-adjusted Langevin algorithm, MALA (Roberts & Tweedie 1996), annealed as in Algorithm 1.
+
+A Langevin step y = x + α/2·s(x) + √α·z is taken as a proposal. Its density is exp(−½‖z‖²) up to a constant, and that
+of the way back exp(−½‖z′‖²), where z′ is the noise that would lead from y to x, x = y + α/2·s(y) + √α·z′; hence
+
+    log r = E(x) − E(y) + ½‖z‖² − ½‖z′‖².
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.divergence import stops_when_diverged
+from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
+from ncsn.samplers.state import State
+
+
+@dataclass(frozen=True)
+class MetropolisLangevin:
+    """Langevin dynamics with the Metropolis–Hastings correction, at every level or at the last one alone.
+
+    Attributes:
+        steps_per_level: T ≥ 1.
+        step_size: ε > 0, the step at the smallest level, the paper's form; None is 0.4 σ_L², which for σ_L = 0.01 is
+            what annealed Langevin dynamics takes.
+        annealed: go through all levels, αᵢ = ε σᵢ²/σ_L²; otherwise start at the smallest.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    steps_per_level: int = 100
+    step_size: float | None = None
+    annealed: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps_per_level < 1:
+            raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
+        if self.step_size is not None and not self.step_size > 0:
+            raise ValueError(f"step_size={self.step_size}: must be positive")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Steps of a whole run, each of them one evaluation of the energy and one of the score."""
+        return self.steps_per_level * (num_levels if self.annealed else 1)
+
+    @stops_when_diverged
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x.
+
+        Args:
+            score: s(x, σ), with its energy beside it as `score.energy(x, sigma)` -> (B,).
+            x: the start (B, …).
+            sigmas: σ₁ > … > σ_L, shape (L,).
+            normal: draws z, and the (B,) values that decide; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every step; its step size is αᵢ.
+
+        Raises:
+            TypeError: the score has no energy.
+            DivergedError: the chains are no longer finite.
+        """
+        energy, L = energy_of(score, self), len(sigmas)
+        epsilon = 0.4 * sigmas[-1] ** 2 if self.step_size is None else self.step_size
+        for i in range(0 if self.annealed else L - 1, L):
+            sigma = sigmas[i].expand(x.shape[0])
+            alpha = epsilon * (sigmas[i] / sigmas[-1]) ** 2
+            E, s = energy(x, sigma), score(x, sigma)
+            for t in range(self.steps_per_level):
+                z = normal(x)
+                y = x + alpha / 2 * s + alpha.sqrt() * z
+                E_y, s_y = energy(y, sigma), score(y, sigma)
+                z_back = (x - y - alpha / 2 * s_y) / alpha.sqrt()
+                accepted = accepts(E - E_y + half_square(z) - half_square(z_back), normal)
+                x, E, s = choose(accepted, y, x), choose(accepted, E_y, E), choose(accepted, s_y, s)
+                yield State(x, i, t, alpha, accepted.float().mean())

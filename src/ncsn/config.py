@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_type_hints
 
@@ -127,6 +128,15 @@ def _check_type(value: Any, hint: Any, key: str) -> None:
 
 def _is_own_schema(hint: Any) -> bool:
     return hasattr(hint, "__pydantic_core_schema__")
+
+
+@contextmanager
+def told_to_the_user(key: str) -> Iterator[None]:
+    """Turns what the core refuses while it runs, a diverged chain or an image too large, into a `ConfigError`."""
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def build(node: DictConfig, key: str, **arguments: Any) -> Any:

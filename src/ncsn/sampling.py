@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ncsn.checkpoint import TrainedScore, load_score, resolve
-from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError
+from ncsn.config import build, check, told_to_the_user
+from ncsn.errors import ConfigError
 from ncsn.images import to_uint8
 from ncsn.random import Draws
 from ncsn.sample_folder import SampleFolder
@@ -127,13 +127,12 @@ class Drawing(LightningModule):
         steps = self.sampler.num_steps(len(self.sigmas))
         keep = _evenly(steps, self.frames) if number == 0 and self.frames else set()
         frames = [x[:TRAJECTORY_IMAGES]] if keep else []
-        for step, state in enumerate(self.sampler(self.network, x, self.sigmas, normal=draws.normal)):
-            x = state.x
-            self.progress.step(size)
-            if step in keep:
-                frames.append(x[:TRAJECTORY_IMAGES])
-        if not x.isfinite().all():
-            raise DataError("the chains diverged: a smaller sampler.step_size may help")
+        with told_to_the_user("sampler"):
+            for step, state in enumerate(self.sampler(self.network, x, self.sigmas, normal=draws.normal)):
+                x = state.x
+                self.progress.step(size)
+                if step in keep:
+                    frames.append(x[:TRAJECTORY_IMAGES])
         if frames:
             self.folder.save_trajectory(frames)
         self.folder.save_batch(number, to_uint8(x))

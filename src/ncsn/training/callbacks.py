@@ -1,5 +1,6 @@
 """What is watched while a network trains: losses and speed, progress, pictures, checkpoints."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from ncsn.images import grid, save_png
 from ncsn.random import Draws
-from ncsn.samplers import Sampler
+from ncsn.samplers import DivergedError, Sampler
 from ncsn.training.ema import averaged_weights
+
+log = logging.getLogger(__name__)
 
 
 class Metrics(Callback):
@@ -172,10 +175,15 @@ class SampleImages(Callback):
         draws = Draws(self.seed, "sample", 0, device=pl_module.device)
         x = draws.uniform(self.num_samples, *shape)
         pl_module.eval()
-        with averaged_weights(trainer, pl_module):
-            for state in self.sampler(pl_module, x, _sigmas(pl_module), normal=draws.normal):
-                x = state.x
-        pl_module.train()
+        try:
+            with averaged_weights(trainer, pl_module):
+                for state in self.sampler(pl_module, x, _sigmas(pl_module), normal=draws.normal):
+                    x = state.x
+        except DivergedError as error:  # a young network's; no reason to end its training
+            log.warning(f"no picture at step {trainer.global_step}: {error}")
+            return
+        finally:
+            pl_module.train()
 
         picture = grid(x)
         save_png(picture, self.folder / f"step_{trainer.global_step:07d}.png")

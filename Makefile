@@ -23,10 +23,10 @@ demo: setup  ## train on handwritten digits, sample, and say where the picture i
 	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256
 
 test: setup  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## the tests that run no whole commands
-	$(BIN)/python -m pytest --ignore tests/cli
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/cli
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

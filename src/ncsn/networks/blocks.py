@@ -34,17 +34,13 @@ class CondInstanceNormPlusPlus(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         gamma, alpha, beta = self.embed(level).chunk(3, dim=-1)
-        relative = self._normalise(x.mean(dim=(2, 3)))
+        mean = x.mean(dim=(2, 3))
+        m, v = mean.mean(-1, keepdim=True), mean.var(-1, keepdim=True)
+        relative = (mean - m) * (v + self.eps).rsqrt()
         shift = torch.addcmul(beta, gamma, alpha * relative)
         # One group for each channel of each row: instance normalisation with a scale and shift of every row's own.
         rows = x.reshape(1, -1, *x.shape[2:])
         return F.group_norm(rows, rows.shape[1], gamma.flatten(), shift.flatten(), self.eps).view_as(x)
-
-    def _normalise(self, means: Tensor) -> Tensor:
-        """(μ − m)/v of the channel means (B, C): a layer norm, but for C − 1 in the variance where that has C."""
-        channels = means.shape[1]
-        unbiased = (channels - 1) / channels
-        return F.layer_norm(means, (channels,), eps=self.eps * unbiased) * unbiased**0.5
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:

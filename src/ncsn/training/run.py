@@ -80,7 +80,8 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 
     model = build_model(config, resolved)
     data: LightningDataModule = build(config.data, "data")
-    callbacks = [*build_callbacks(config, folder), _record_configuration(folder, resolved)]
+    record = partial(_record, folder, resolved, list(HydraConfig.get().overrides.task))
+    callbacks = [*build_callbacks(config, folder), LambdaCallback(on_fit_start=record)]
     loggers = build_loggers(config, folder)
     trainer: Trainer = build(config.trainer, "trainer", callbacks=callbacks, logger=loggers)
     if in_sweep:
@@ -97,16 +98,13 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
 
 
-def _record_configuration(folder: Path, resolved: dict[str, Any]) -> Callback:
-    """Writes the configuration when the data is there and nothing is left to be refused."""
-    overrides = list(HydraConfig.get().overrides.task)
-
-    def write(trainer: Trainer, _: LightningModule) -> None:
-        if trainer.is_global_zero:
-            write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-            write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
-
-    return LambdaCallback(on_fit_start=write)
+def _record(
+    folder: Path, resolved: dict[str, Any], overrides: list[str], trainer: Trainer, _: LightningModule
+) -> None:
+    """Writes the configuration, when the data is there and nothing is left to be refused."""
+    if trainer.is_global_zero:
+        write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
+        write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
 
 
 def _validated_at_the_end(trainer: Trainer) -> bool:

@@ -111,3 +111,16 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(
     assert outcome.status == 2
     assert "resume=true" in outcome.err
     assert content(folder) == before
+
+
+def test_checkpoints_are_named_by_their_own_step_however_seldom_is_logged(
+    call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    seldom = ["trainer.log_every_n_steps=2", "callbacks.checkpoint.every_n_train_steps=3", "trainer.max_steps=7"]
+    call("train", *tiny, *seldom, cwd=tmp_path)
+    folder = only_run(tmp_path) / "checkpoints"
+    names = sorted(path.name for path in folder.glob("step_*.ckpt"))
+    assert names == [f"step_{step:07d}.ckpt" for step in (3, 6, 7)]
+    saved = [torch.load(folder / name, weights_only=True)["global_step"] for name in names]
+    assert saved == [3, 6, 7]
+    assert (folder / "last.ckpt").resolve().name == names[-1]

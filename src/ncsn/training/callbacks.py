@@ -214,6 +214,10 @@ class Checkpoints(ModelCheckpoint):
             self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
 
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The name of a file is its own step, not the one that was logged last."""
+        return super()._monitor_candidates(trainer) | {"step": torch.tensor(trainer.global_step)}
+
 
 def _sigmas(pl_module: LightningModule) -> Tensor:
     return cast(Tensor, pl_module.sigmas)

@@ -36,7 +36,7 @@ def slug(text: str, max_length: int = 160) -> str:
 
 OmegaConf.register_new_resolver("slug", slug, replace=True)
 
-_NO_MODEL: ConfigDict = {"arbitrary_types_allowed": True}
+_ANY_CLASS: ConfigDict = {"arbitrary_types_allowed": True}
 
 
 def closest(word: str, words: Iterable[str]) -> str:
@@ -116,7 +116,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _check_type(value: Any, hint: Any, key: str) -> None:
     try:
-        adapter = TypeAdapter(hint, config=None if _is_own_schema(hint) else _NO_MODEL)
+        adapter = TypeAdapter(hint, config=_ANY_CLASS)
     except PydanticUserError:  # a type pydantic has no notion of, say a protocol
         return
     try:
@@ -124,10 +124,6 @@ def _check_type(value: Any, hint: Any, key: str) -> None:
     except ValidationError as error:
         expected = "; ".join(dict.fromkeys(e["msg"] for e in error.errors()))
         raise ConfigError(f"{key}={value}: {expected[0].lower()}{expected[1:]}") from error
-
-
-def _is_own_schema(hint: Any) -> bool:
-    return hasattr(hint, "__pydantic_core_schema__")
 
 
 @contextmanager

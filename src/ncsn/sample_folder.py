@@ -3,8 +3,9 @@
 <run folder>/samples/step_0005000_ema_1f3a…/
     settings.json     what the samples depend on; its hash names the folder
     batches/00000.npy uint8 (B, H, W, C), written when the batch is done
-    grid.png          the first of them
+    grid.png          the first of them; where images were given, a row for each: measured, samples, original
     samples.npz       all of them, key arr_0; or images/00000.png, …
+                      where images were given, these too: keys measured and original; or folders of these names
     trajectory.png, trajectory.gif
 """
 
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from ncsn.errors import ConfigError
 from ncsn.files import atomically, write_text
-from ncsn.images import grid, save_gif, save_png
+from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn.tasks import Task
 
 IMAGES_IN_GRID = 256
 
@@ -57,7 +59,9 @@ class SampleFolder:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         parent = checkpoint.absolute().parent
         run = parent.parent if parent.name == "checkpoints" else parent
-        return cls(run / "samples" / f"{checkpoint.resolve().stem}_{settings['weights']}_{key}", settings)
+        name = settings["task"]["_target_"].rpartition(".")[2].lower()
+        task = "" if name == "generate" else f"{name}_"
+        return cls(run / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{key}", settings)
 
     def is_done(self, number: int, size: int) -> bool:
         """Whether batch `number` is there, with `size` images."""
@@ -79,37 +83,42 @@ class SampleFolder:
         save_png(grid(rows, num_columns=len(frames)), self.path / "trajectory.png")
         save_gif([grid(frame) for frame in frames], self.path / "trajectory.gif")
 
-    def assemble(self, num_batches: int, format: str) -> Path:
+    def assemble(self, num_batches: int, format: str, task: Task) -> Path:
         """Puts the batches together, as `samples.npz` or as `images/*.png`, and returns the picture of the first."""
         batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
+        beside = {name: to_uint8(images) for name, images in task.beside.items()}
         if format == "npz":
-            self._save_npz(batches)
+            self._save_npz({"arr_0": batches} | {name: [array] for name, array in beside.items()})
         else:
-            self._save_pngs(batches)
+            self._save_pngs("images", batches)
+            for name, array in beside.items():
+                self._save_pngs(name, [array])
         few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
         first = torch.from_numpy(np.concatenate(few)[:IMAGES_IN_GRID]).permute(0, 3, 1, 2) / 255
-        return save_png(grid(first), self.path / "grid.png")
+        images, columns = task.picture(first)
+        return save_png(grid(images, columns), self.path / "grid.png")
 
     def _batch(self, number: int) -> Path:
         return self.path / "batches" / f"{number:05d}.npy"
 
-    def _save_npz(self, batches: list[np.ndarray]) -> None:
-        """As `np.savez(path, arr_0=np.concatenate(batches))`, without ever holding all of them."""
-        shape = (sum(map(len, batches)), *batches[0].shape[1:])
+    def _save_npz(self, arrays: dict[str, list[np.ndarray]]) -> None:
+        """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
         with (
             atomically(self.path / "samples.npz") as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-            archive.open("arr_0.npy", "w", force_zip64=True) as file,
         ):
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for batch in batches:
-                file.write(batch.tobytes())
+            for name, batches in arrays.items():
+                shape = (sum(map(len, batches)), *batches[0].shape[1:])
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for batch in batches:
+                        file.write(batch.tobytes())
 
-    def _save_pngs(self, batches: list[np.ndarray]) -> None:
-        folder = self.path / "images"
+    def _save_pngs(self, name: str, batches: list[np.ndarray]) -> None:
         number = -1
         for number, image in enumerate(image for batch in batches for image in batch):
-            save_png(image, folder / f"{number:05d}.png")
-        for path in folder.glob("*.png"):  # of an earlier call that asked for more
+            save_png(image, self.path / name / f"{number:05d}.png")
+        for path in (self.path / name).glob("*.png"):  # of an earlier call that asked for more
             if int(path.stem) > number:
                 path.unlink()

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -17,7 +18,9 @@ from ncsn.errors import ConfigError
 from ncsn.images import to_uint8
 from ncsn.random import Draws
 from ncsn.sample_folder import SampleFolder
-from ncsn.samplers import Sampler
+from ncsn.samplers import Sampler, State
+from ncsn.samplers.metropolis import energy_of
+from ncsn.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,10 @@ def sample(config: DictConfig) -> Path:
     """
     check(config)
     for key in ("num_samples", "batch_size", "seed", "trajectory"):
-        if not isinstance(config[key], int):
+        if not isinstance(config[key], int) and (key, config[key]) != ("num_samples", None):
             raise ConfigError(f"{key}={config[key]}: must be an integer")
     for key in ("num_samples", "batch_size"):
-        if config[key] < 1:
+        if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     if config.format not in ("npz", "png"):
         raise ConfigError(f"format={config.format}: must be npz or png")
@@ -52,57 +55,68 @@ def sample(config: DictConfig) -> Path:
         log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
     sampler_node = _sampler_node(config, score)
     sampler: Sampler = build(OmegaConf.create(sampler_node), "sampler")
+    if getattr(sampler, "needs_energy", False):
+        with told_to_the_user("sampler"):
+            energy_of(score.network, sampler)
     trainer: Trainer = build(config.trainer, "trainer")
 
-    batch_size = min(config.batch_size, config.num_samples)
+    task: Task = build(config.task, "task", score=score, sampler=sampler, num_samples=config.num_samples)
+    batches = _batches(task, config.batch_size)
     settings = {
         "checkpoint": path.name,
         "sha256": _sha256(path),
         "weights": score.weights,
         "seed": config.seed,
-        "batch_size": batch_size,
+        "batch_size": len(batches[0]),
         "precision": config.trainer.precision,
         "sampler": sampler_node,
+        "task": {str(key): value for key, value in config.task.items()} | task.settings,
     }
     folder = SampleFolder(Path(config.out), settings) if config.out else SampleFolder.beside(path, settings)
-    sizes = [min(batch_size, config.num_samples - start) for start in range(0, config.num_samples, batch_size)]
-    pending = [i for i, size in enumerate(sizes) if not folder.is_done(i, size)]
+    pending = [i for i, chains in enumerate(batches) if not folder.is_done(i, len(chains))]
     if config.trajectory:
         pending = sorted({0, *pending})  # its frames have to be drawn, even if the samples are there
     if trainer.is_global_zero:
-        log.info(f"{config.num_samples} samples from {path}: {score.step} steps, {score.weights} weights, {sampler}")
-        if len(pending) < len(sizes):
-            log.info(f"{len(sizes) - len(pending)} of {len(sizes)} batches are there already")
+        origin = f"{path}: {score.step} steps, {score.weights} weights"
+        log.info(f"{task.num_chains} samples from {origin}, {task.sampler}")
+        if len(pending) < len(batches):
+            log.info(f"{len(batches) - len(pending)} of {len(batches)} batches are there already")
     if pending:
-        drawing = Drawing(score, sampler, folder, sizes, pending, config.seed, frames=config.trajectory)
+        drawing = Drawing(task, folder, batches, pending, config.seed, frames=config.trajectory)
         trainer.predict(drawing, return_predictions=False)
+        trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
     if trainer.is_global_zero:
-        picture = folder.assemble(len(sizes), config.format)
+        picture = folder.assemble(len(batches), config.format, task)
         log.info(f"samples: {folder.path}\npicture: {picture}")
+    if pending:
+        trainer.strategy.barrier("assembled")  # before others read what the first process has put together
     return folder.path
+
+
+def _batches(task: Task, batch_size: int) -> list[range]:
+    """The chains of each batch, by their numbers; those that belong together in one."""
+    size = max(batch_size // task.together, 1) * task.together
+    return [range(start, min(start + size, task.num_chains)) for start in range(0, task.num_chains, size)]
 
 
 class Drawing(LightningModule):
     """Draws batches by number; what a batch holds depends on its number and the seed alone."""
 
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(
         self,
-        score: TrainedScore,
-        sampler: Sampler,
+        task: Task,
         folder: SampleFolder,
-        sizes: list[int],
+        batches: list[range],
         pending: list[int],
         seed: int,
         frames: int = 0,
     ) -> None:
         super().__init__()
-        self.network = score.network
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than devices
+        self.network = task.score.network
         self.sigmas: Tensor
-        self.register_buffer("sigmas", score.sigmas)
-        self.sampler, self.image_shape = sampler, score.image_shape
-        self.folder, self.sizes, self.pending = folder, sizes, pending
+        self.register_buffer("sigmas", task.score.sigmas)
+        self.task, self.folder, self.batches, self.pending = task, folder, batches, pending
         self.seed, self.frames = seed, frames
         self.progress = Progress()
 
@@ -117,20 +131,17 @@ class Drawing(LightningModule):
     def predict_dataloader(self) -> DataLoader:
         return DataLoader(self.share, batch_size=None)  # type: ignore[arg-type]
 
-    def on_predict_end(self) -> None:
-        self.trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
-
     def predict_step(self, number: int, batch_idx: int) -> int:
-        size = self.sizes[number]
+        chains = self.batches[number]
         draws = Draws(self.seed, "sample", number, device=self.device)
-        x = draws.uniform(size, *self.image_shape)
-        steps = self.sampler.num_steps(len(self.sigmas))
-        keep = _evenly(steps, self.frames) if number == 0 and self.frames else set()
+        x = self.task.start(chains, draws)
+        sampler = self.task.sampler_of(chains, draws)
+        keep = _evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
         frames = [x[:TRAJECTORY_IMAGES]] if keep else []
         with told_to_the_user("sampler"):
-            for step, state in enumerate(self.sampler(self.network, x, self.sigmas, normal=draws.normal)):
+            for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
                 x = state.x
-                self.progress.step(size)
+                self.progress.step(len(chains), state)
                 if step in keep:
                     frames.append(x[:TRAJECTORY_IMAGES])
         if frames:
@@ -140,27 +151,35 @@ class Drawing(LightningModule):
 
 
 class Progress(Callback):
-    """One bar over all steps of all batches of this process, with images per second."""
+    """One bar over all steps of all batches of this process, with images per second, and acceptance at the end."""
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Drawing)
-        self.steps = pl_module.sampler.num_steps(len(pl_module.sigmas))
-        images = sum(pl_module.sizes[number] for number in pl_module.share)
+        self.steps = pl_module.task.num_steps
+        images = sum(len(pl_module.batches[number]) for number in pl_module.share)
         self.bar = tqdm(
             total=images * self.steps,
             desc="Sampling",
             disable=not trainer.is_global_zero,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
+        self.accepted = torch.zeros(len(pl_module.sigmas), device=pl_module.device)
+        self.proposals = [0] * len(pl_module.sigmas)
 
-    def step(self, images: int) -> None:
+    def step(self, images: int, state: State) -> None:
         self.bar.update(images)
         rate = self.bar.format_dict["rate"]
         if rate:
             self.bar.set_postfix_str(f"{rate / self.steps:.3g} images/s", refresh=False)
+        if state.acceptance is not None:
+            self.accepted[state.level] += state.acceptance
+            self.proposals[state.level] += 1
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar.close()
+        rates = [a / n for a, n in zip(self.accepted.tolist(), self.proposals, strict=True) if n]
+        if rates and trainer.is_global_zero:
+            log.info(f"accepted: {sum(rates) / len(rates):.0%} of the proposals, {min(rates):.0%} at the worst level")
 
 
 def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:

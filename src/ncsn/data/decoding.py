@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ncsn.errors import DataError
 
@@ -51,3 +52,8 @@ def open_image(path: Path, channels: int) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L" if channels == 1 else "RGB")
+
+
+def fit(image: Image.Image, size: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR) -> Image.Image:
+    """An image as size × size pixels: its shorter side resized, then the centre cropped."""
+    return center_crop(resize(image, [size], interpolation), [size, size])

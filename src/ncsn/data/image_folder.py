@@ -2,14 +2,13 @@
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import center_crop, resize
 
-from ncsn.data.decoding import DecodedFiles
+from ncsn.data.decoding import DecodedFiles, fit
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 from ncsn.random import key_to_seed
@@ -55,7 +54,4 @@ class ImageFolder(ImageDataModule):
         return [root / name for name in sorted(chosen)]
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, None]:
-        return DecodedFiles(files, self.channels, self._transform), None
-
-    def _transform(self, image: Image.Image) -> Image.Image:
-        return center_crop(resize(image, [self.image_size]), [self.image_size, self.image_size])
+        return DecodedFiles(files, self.channels, partial(fit, size=self.image_size)), None

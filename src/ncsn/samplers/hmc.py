@@ -10,11 +10,13 @@ trajectory (y, q) with
 
     log r = H(x, p) − H(y, q).
 
-With a single leapfrog step it is MALA with α = h²; more of them carry a chain further before it turns.
+With a single leapfrog step it is MALA with α = h²; more of them carry a chain further before it turns. In D
+dimensions a step of h ~ D^(−1/4) keeps the share of accepted trajectories (Beskos et al. 2013).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +34,9 @@ class HamiltonianMonteCarlo:
     Attributes:
         steps_per_level: trajectories at a level, at least 1.
         leapfrog_steps: steps of a trajectory, at least 1.
-        step_size: h > 0, the leapfrog step at the smallest level, as a length; None is 0.6 σ_L.
+        step_size: h > 0, the leapfrog step at the smallest level, as a length. None is 0.6 σ_L, and 0.6 σ_L (64/D)^¼
+            for images of more than 64 values. At N(0, σ²I) seven trajectories in ten or more are then accepted, and
+            no density perturbed by such noise is more sharply curved.
         annealed: go through all levels, hᵢ = h σᵢ/σ_L; otherwise start at the smallest.
 
     Raises:
@@ -43,6 +47,8 @@ class HamiltonianMonteCarlo:
     leapfrog_steps: int = 3
     step_size: float | None = None
     annealed: bool = True
+
+    needs_energy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for key in ("steps_per_level", "leapfrog_steps"):
@@ -81,7 +87,7 @@ class HamiltonianMonteCarlo:
             DivergedError: the chains are no longer finite.
         """
         energy, L = energy_of(score, self), len(sigmas)
-        step_size = 0.6 * sigmas[-1] if self.step_size is None else self.step_size
+        step_size = self.step_size or 0.6 * min(1, 64 / x[0].numel()) ** (1 / 4) * sigmas[-1]
         for i in range(0 if self.annealed else L - 1, L):
             sigma = sigmas[i].expand(x.shape[0])
             h = step_size * sigmas[i] / sigmas[-1]

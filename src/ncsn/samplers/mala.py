@@ -4,10 +4,13 @@ A Langevin step y = x + α/2·s(x) + √α·z is taken as a proposal. Its densit
 of the way back exp(−½‖z′‖²), where z′ is the noise that would lead from y to x, x = y + α/2·s(y) + √α·z′; hence
 
     log r = E(x) − E(y) + ½‖z‖² − ½‖z′‖².
+
+In D dimensions a step of α ~ D^(−1/3) keeps the share of accepted proposals (Roberts & Rosenthal 1998).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,8 +27,10 @@ class MetropolisLangevin:
 
     Attributes:
         steps_per_level: T ≥ 1.
-        step_size: ε > 0, the step at the smallest level, the paper's form; None is 0.4 σ_L², which for σ_L = 0.01 is
-            what annealed Langevin dynamics takes.
+        step_size: ε > 0, the step at the smallest level, the paper's form. None is 0.4 σ_L², which for σ_L = 0.01 is
+            what annealed Langevin dynamics takes, and 0.4 σ_L² (64/D)^⅓ for images of more than 64 values. At
+            N(0, σ²I) four proposals in five or more are then accepted, and no density perturbed by such noise is more
+            sharply curved.
         annealed: go through all levels, αᵢ = ε σᵢ²/σ_L²; otherwise start at the smallest.
 
     Raises:
@@ -35,6 +40,8 @@ class MetropolisLangevin:
     steps_per_level: int = 100
     step_size: float | None = None
     annealed: bool = True
+
+    needs_energy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
@@ -72,7 +79,7 @@ class MetropolisLangevin:
             DivergedError: the chains are no longer finite.
         """
         energy, L = energy_of(score, self), len(sigmas)
-        epsilon = 0.4 * sigmas[-1] ** 2 if self.step_size is None else self.step_size
+        epsilon = self.step_size or 0.4 * min(1, 64 / x[0].numel()) ** (1 / 3) * sigmas[-1] ** 2
         for i in range(0 if self.annealed else L - 1, L):
             sigma = sigmas[i].expand(x.shape[0])
             alpha = epsilon * (sigmas[i] / sigmas[-1]) ** 2

@@ -25,7 +25,7 @@ def energy_of(score: Score, sampler: object) -> Callable[[Tensor, Tensor], Tenso
     if not callable(energy):
         raise TypeError(
             f"{type(sampler).__name__} accepts or rejects by the energy, and {_name(score)} has none: it needs "
-            "a method energy(x, sigma) -> (B,), as ncsn.energy.EnergyScore gives any scalar network"
+            "a method energy(x, sigma) -> (B,), as ncsn.energy.EnergyScore gives any scalar network (model=energy)"
         )
     return energy
 

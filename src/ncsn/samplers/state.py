@@ -1,8 +1,11 @@
-"""What a sampler yields after every step."""
+"""What a sampler is, and what it yields after every step."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
+
+from ncsn.objectives import Score
 
 
 class State(NamedTuple):
@@ -21,3 +24,13 @@ class State(NamedTuple):
     step: int
     step_size: Tensor | None = None
     acceptance: Tensor | None = None
+
+
+class Sampler(Protocol):
+    """What every sampler is to those who run it."""
+
+    def num_steps(self, num_levels: int) -> int: ...
+
+    def __call__(
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Callable[[Tensor], Tensor] = ...
+    ) -> Iterator[State]: ...

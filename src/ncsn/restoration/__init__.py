@@ -1,0 +1,14 @@
+"""Restoration: chains that are held to what is known of an image.
+
+    known = KnownPixels(mask)                                   # or KnownGrey(), KnownBlocks(factor)
+    sampler = Restoration(AnnealedLangevin(…), known, images)   # Algorithm 2, itself a sampler
+    for state in sampler(score, x, sigmas): …
+
+An image of which a noisy version is known needs no chain: `tweedie(score, x, sigma)`.
+"""
+
+from ncsn.restoration.algorithm2 import Restoration
+from ncsn.restoration.known import Known, KnownBlocks, KnownGrey, KnownPixels
+from ncsn.restoration.tweedie import Tweedie, tweedie
+
+__all__ = ["Known", "KnownBlocks", "KnownGrey", "KnownPixels", "Restoration", "Tweedie", "tweedie"]

@@ -1,0 +1,57 @@
+"""Denoising by the score alone (Robbins 1956; Efron 2011, "Tweedie's Formula and Selection Bias")."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score, expand
+from ncsn.samplers import State
+
+
+def tweedie(score: Score, x: Tensor, sigma: Tensor) -> Tensor:
+    """Tweedie's estimate E[x | x̃] = x̃ + σ² s(x̃, σ), the mean of all images that a noisy one may have come from.
+
+    Args:
+        score: s(x, σ).
+        x: noisy images x̃ (B, …).
+        sigma: their noise levels (B,).
+
+    Returns:
+        The estimate (B, …); of all estimates the one with the least mean squared error, thus smooth where x̃ leaves
+        several images possible.
+    """
+    return x + expand(sigma, x) ** 2 * score(x, sigma)
+
+
+@dataclass(frozen=True)
+class Tweedie:
+    """The same as a sampler of one step.
+
+    Attributes:
+        sigma: noise of the images it starts from, > 0.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise ValueError(f"sigma={self.sigma}: must be positive")
+
+    def num_steps(self, num_levels: int) -> int:
+        """One, whatever the levels."""
+        return 1
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Yields the estimate for x (B, …); of the levels (L,) it names the nearest, and it draws nothing."""
+        level = int((sigmas / self.sigma).log().abs().argmin())
+        yield State(tweedie(score, x, sigmas.new_full((len(x),), self.sigma)), level, 0)

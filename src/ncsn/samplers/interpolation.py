@@ -1,0 +1,62 @@
+"""Interpolation between samples: chains that share their noise (Song & Ermon 2020, Sec. 5 and released code)."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncsn.objectives import Score
+from ncsn.samplers.state import Sampler, State
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Runs any sampler on groups of chains whose noise goes from one draw to another, an angle at a time.
+
+    Of the `num_angles` chains of a group the one at φ ∈ [0, π/2] is driven by z_φ = z_p cos φ + z_q sin φ, with z_p
+    and z_q drawn once for the group. Every z_φ is standard normal, so each chain is a sample like any other;
+    neighbours have nearly the same noise and end nearly at the same image.
+
+    Attributes:
+        sampler: runs the chains.
+        num_angles: chains of a group, at least 2.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    sampler: Sampler
+    num_angles: int
+
+    def __post_init__(self) -> None:
+        if self.num_angles < 2:
+            raise ValueError(f"num_angles={self.num_angles}: must be at least 2")
+
+    def num_steps(self, num_levels: int) -> int:
+        """Those of the sampler."""
+        return self.sampler.num_steps(num_levels)
+
+    def __call__(
+        self,
+        score: Score,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+    ) -> Iterator[State]:
+        """Runs the chains that start at x (N · num_angles, …), the chains of a group one after the other.
+
+        Let the starts of a group be one and the same, or the ends of a row differ by them too. `normal` is asked for
+        (N, …) twice where the sampler asks for (N · num_angles, …) once. For the rest see the sampler.
+        """
+
+        def shared(like: Tensor) -> Tensor:
+            group = like[:: self.num_angles]
+            p, q = normal(group), normal(group)
+            phi = torch.linspace(0, math.pi / 2, self.num_angles, dtype=like.dtype, device=like.device)
+            phi = phi.view(-1, *[1] * (like.ndim - 1))
+            return (p[:, None] * phi.cos() + q[:, None] * phi.sin()).flatten(0, 1)
+
+        return self.sampler(score, x, sigmas, normal=shared)

@@ -1,0 +1,82 @@
+"""The images that a task is given: of the data set the network was trained on, or the user's own."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms.functional import InterpolationMode
+
+from ncsn.checkpoint import TrainedScore
+from ncsn.config import build
+from ncsn.data.decoding import DecodedFiles, fit, open_image
+from ncsn.data.module import ImageDataModule
+from ncsn.errors import ConfigError, DataError
+
+
+def read_images(
+    score: TrainedScore, images: str, root: str | None, key: str = "images", limit: int | None = None
+) -> Tensor:
+    """Images as the network knows them, uint8 (N, C, H, W).
+
+    Args:
+        score: says which data set, and what size.
+        images: "val" or "train", a split of that set; otherwise a file or a folder, of which the images are taken in
+            the order of their names, resized and cropped to the square in their middle.
+        root: folder of the data set, if it has moved since training.
+        key: of the task's configuration, for errors.
+        limit: so many of them, from the first; None for all.
+
+    Raises:
+        DataError: there are no such images.
+    """
+    if images in ("train", "val"):
+        data = training_data(score, root)
+        data.prepare_data()
+        return data.images("train" if images == "train" else "val")[:limit]
+    path = Path(images).expanduser()
+    if not path.exists():
+        raise DataError(f"task.{key}={images}: no such file or folder; val and train are the network's own data set")
+    files = sorted(p for p in path.iterdir() if _is_image(p)) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"task.{key}={images}: no images in this folder {IMG_EXTENSIONS}")
+    channels, size, _ = score.image_shape
+    decoded = DecodedFiles(files[:limit], channels, lambda image: fit(image, size))
+    return torch.from_numpy(np.stack([decoded[i] for i in range(len(decoded))]))
+
+
+def training_data(score: TrainedScore, root: str | None = None) -> ImageDataModule:
+    """The data module of the run that a network comes from, with its data where they are now."""
+    config: dict[str, Any] = score.config["data"] | ({} if root is None else {"root": root})
+    return build(OmegaConf.create(config), "data")
+
+
+def read_mask(path: Path, size: int) -> Tensor:
+    """A mask, (size, size): 1 where the picture is black, 0, missing, where it is white.
+
+    Raises:
+        ConfigError: all of it is black, or all of it white.
+        DataError: it cannot be read.
+    """
+    try:
+        picture: Image.Image = fit(open_image(path, 1), size, InterpolationMode.NEAREST)
+    except Exception as error:  # decoders fail in many ways on bytes that are not theirs
+        raise DataError(f"task.mask={path}: not an image that can be used ({error})") from error
+    missing = torch.from_numpy(np.asarray(picture) >= 128)
+    if missing.all() or not missing.any():
+        raise ConfigError(f"task.mask={path}: must be white where pixels are missing, black elsewhere; it is all one")
+    return (~missing).float()
+
+
+def fingerprint(images: Tensor) -> str:
+    """A digest of the images themselves."""
+    return hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.networks import NCSN
+from ncsn.objectives import expand
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin, HamiltonianMonteCarlo, MetropolisLangevin, Sampler
 
@@ -80,6 +81,23 @@ def test_acceptance_at_the_defaults(sampler: Sampler, score: Known, sigmas: Tens
     acceptances = [float(s.acceptance) for s in sampler(score, zeros(500), sigmas.double(), normal=noise_of(6))]
     assert len(acceptances) == sampler.num_steps(len(sigmas))
     assert 0.5 < sum(acceptances) / len(acceptances) < 0.99
+
+
+@pytest.mark.parametrize("sampler", [MetropolisLangevin(15), HamiltonianMonteCarlo(15)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)], ids=["64", "784", "3072"])
+def test_acceptance_at_the_defaults_does_not_fall_with_the_size_of_images(
+    shape: tuple[int, ...], sampler: Sampler
+) -> None:
+    class Noise:  # N(0, σ²I), which is as sharply curved as perturbed data can be
+        def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return -x / expand(sigma, x) ** 2
+
+        def energy(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return (x / expand(sigma, x)).square().flatten(1).sum(1) / 2
+
+    x = 0.1 * noise_of(12)(torch.empty(200, *shape))
+    acceptances = [s.acceptance for s in sampler(Noise(), x, torch.tensor([0.1]), normal=noise_of(13))]
+    assert 0.7 < float(torch.stack(acceptances).mean()) < 0.85
 
 
 @pytest.mark.parametrize("sampler", [MetropolisLangevin(40), HamiltonianMonteCarlo(15)])

@@ -1,9 +1,10 @@
 """Checkpoints: what training wrote, as a network that is ready to sample from."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from omegaconf import OmegaConf
@@ -38,6 +39,15 @@ class TrainedScore:
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """s(x, σ): (B, C, H, W), (B,) -> (B, C, H, W)."""
         return self.network(x, sigma)
+
+    @property
+    def energy(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """E(x, σ), (B, C, H, W), (B,) -> (B,), of a network that has one: what MALA and HMC ask for.
+
+        Raises:
+            AttributeError: the network has none.
+        """
+        return cast(Callable[[Tensor, Tensor], Tensor], self.network.energy)
 
 
 def load_score(path: str | Path, weights: Weights = "ema", device: torch.device | str = "cpu") -> TrainedScore:

@@ -38,6 +38,9 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("data=image_folder", ["data.root", "value is needed"]),
     ("data=image_folder data.root=pictures data.image_size=31", ["image_size=31", "even"]),
     ("noise.sigma_max=[1", ["'[1'"]),
+    ("data=mnist objective=exact", ["objective: ", "D=784", "256"]),
+    ("data=image_folder data.root=pictures data.image_size=32 objective=exact", ["objective: ", "D=3072", "256"]),
+    ("sampler=mala", ["sampler: ", "NCSN has none", "model=energy"]),
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ncsn.images import grid, save_png
+from ncsn.objectives import Score
 from ncsn.random import Draws
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.training.ema import averaged_weights
@@ -177,7 +178,7 @@ class SampleImages(Callback):
         pl_module.eval()
         try:
             with averaged_weights(trainer, pl_module):
-                for state in self.sampler(pl_module, x, _sigmas(pl_module), normal=draws.normal):
+                for state in self.sampler(_network(pl_module), x, _sigmas(pl_module), normal=draws.normal):
                     x = state.x
         except DivergedError as error:  # a young network's; no reason to end its training
             log.warning(f"no picture at step {trainer.global_step}: {error}")
@@ -217,6 +218,10 @@ class Checkpoints(ModelCheckpoint):
     def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
         """The name of a file is its own step, not the one that was logged last."""
         return super()._monitor_candidates(trainer) | {"step": torch.tensor(trainer.global_step)}
+
+
+def _network(pl_module: LightningModule) -> Score:
+    return cast(Score, pl_module.network)
 
 
 def _sigmas(pl_module: LightningModule) -> Tensor:

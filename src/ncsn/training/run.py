@@ -16,9 +16,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
-from ncsn.config import build, check
+from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
+from ncsn.samplers import Sampler
+from ncsn.samplers.metropolis import energy_of
 from ncsn.training.csv_logger import CSVLogger
 from ncsn.training.folder import (
     global_rank,
@@ -80,8 +82,10 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 
     model = build_model(config, resolved)
     data: LightningDataModule = build(config.data, "data")
+    sampler: Sampler = build(config.sampler, "sampler")
+    _try_out(model, sampler, config.data)
     record = partial(_record, folder, resolved, list(HydraConfig.get().overrides.task))
-    callbacks = [*build_callbacks(config, folder), LambdaCallback(on_fit_start=record)]
+    callbacks = [*build_callbacks(config, folder, sampler), LambdaCallback(on_fit_start=record)]
     loggers = build_loggers(config, folder)
     trainer: Trainer = build(config.trainer, "trainer", callbacks=callbacks, logger=loggers)
     if in_sweep:
@@ -96,6 +100,16 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
         trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
+
+
+def _try_out(model: ScoreModel, sampler: Sampler, data: DictConfig) -> None:
+    """What the objective refuses of images of this size, or the sampler of this network, is told before the data."""
+    image = torch.zeros(1, data.channels, data.image_size, data.image_size)
+    with told_to_the_user("objective"):
+        model.objective(lambda x, sigma: -x, image, model.sigmas[:1], normal=torch.zeros_like)
+    with told_to_the_user("sampler"):
+        if getattr(sampler, "needs_energy", False):
+            energy_of(model.network, sampler)
 
 
 def _record(
@@ -129,10 +143,9 @@ def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
     )
 
 
-def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
+def build_callbacks(config: DictConfig, folder: Path, sampler: Sampler) -> list[Callback]:
     """The callbacks of a configuration; one set to null is left out."""
     callbacks = []
-    sampler = build(config.sampler, "sampler")
     for name, node in config.callbacks.items():
         if node is None:
             continue
@@ -141,6 +154,8 @@ def build_callbacks(config: DictConfig, folder: Path) -> list[Callback]:
             arguments["dirpath"] = str(folder / "checkpoints")
         elif name == "samples":
             arguments = {"sampler": sampler, "folder": folder / "pictures"}
+        elif name == "selection":
+            arguments = {"sampler": sampler, "folder": folder}
         callbacks.append(build(node, f"callbacks.{name}", **arguments))
     return callbacks
 

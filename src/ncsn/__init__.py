@@ -1,7 +1,18 @@
 """Score-based generative modelling with noise conditional score networks (Song & Ermon, NeurIPS 2019)."""
 
-from ncsn import noise, objectives, samplers
+from ncsn import data, images, noise, objectives, restoration, samplers
 from ncsn.checkpoint import load_score
+from ncsn.energy import EnergyScore
 from ncsn.networks import NCSN
 
-__all__ = ["NCSN", "load_score", "noise", "objectives", "samplers"]
+__all__ = [
+    "NCSN",
+    "EnergyScore",
+    "data",
+    "images",
+    "load_score",
+    "noise",
+    "objectives",
+    "restoration",
+    "samplers",
+]

@@ -32,15 +32,17 @@ def grid(x: Tensor, num_columns: int | None = None, min_side: int = 512) -> Pict
     return to_uint8(make_grid(x, nrow=columns, padding=max(2, factor), pad_value=1.0)[None])[0]
 
 
-def save_png(picture: Picture, path: Path) -> Path:
+def save_png(picture: Picture, path: str | Path) -> Path:
     """Writes a picture, making its folder."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(path)
     return path
 
 
-def save_gif(pictures: Sequence[Picture], path: Path, milliseconds: int = 120) -> Path:
+def save_gif(pictures: Sequence[Picture], path: str | Path, milliseconds: int = 120) -> Path:
     """Writes pictures of one size as a looping GIF that rests on the last."""
+    path = Path(path)
     frames = [Image.fromarray(p) for p in pictures]
     durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,19 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with MNIST/raw/*.gz, cifar-10-batches-py/* and celeba/img_align_celeba/*.jpg."""
+    if "NCSN_DATA" in os.environ:
+        return Path(os.environ["NCSN_DATA"])
+    unpack = ROOT.parent / "shared" / "data" / "unpack"
+    if not unpack.exists():
+        pytest.skip("real data sets not at hand: set NCSN_DATA")
+    folder = tmp_path_factory.mktemp("real_data")
+    subprocess.run([unpack, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides for a run of six steps on the CPU, with a checkpoint every two; all runs share the decoded data."""
     return [

@@ -1,24 +1,9 @@
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-
-@pytest.fixture(scope="session")
-def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with MNIST/raw/*.gz, cifar-10-batches-py/* and celeba/img_align_celeba/*.jpg."""
-    if "NCSN_DATA" in os.environ:
-        return Path(os.environ["NCSN_DATA"])
-    unpack = Path(__file__).parents[3] / "shared" / "data" / "unpack"
-    if not unpack.exists():
-        pytest.skip("real data sets not at hand: set NCSN_DATA")
-    folder = tmp_path_factory.mktemp("real_data")
-    subprocess.run([unpack, folder], check=True)
-    return folder
 
 
 @pytest.fixture

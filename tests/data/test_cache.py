@@ -140,9 +140,13 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
 
 
 def test_a_cache_that_is_missing_or_damaged(tmp_path):
-    with pytest.raises(DataError, match="prepare_data"):
-        cache.load_images(tmp_path / "set")
+    for load in (cache.load_images, cache.load_meta):
+        with pytest.raises(DataError, match="prepare_data"):
+            load(tmp_path / "set")
     cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    assert cache.load_meta(tmp_path / "set") == META
     os.truncate(tmp_path / "set" / "images.npy", 200)
-    with pytest.raises(DataError, match="damaged"):
-        cache.load_images(tmp_path / "set")
+    (tmp_path / "set" / "meta.json").write_text("{")
+    for load in (cache.load_images, cache.load_meta):
+        with pytest.raises(DataError, match="damaged"):
+            load(tmp_path / "set")

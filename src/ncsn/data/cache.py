@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,22 @@ def is_current(folder: Path, meta: dict[str, Any]) -> bool:
         return False
 
 
+def load_meta(folder: Path) -> dict[str, Any]:
+    """What a cache was made from.
+
+    Raises:
+        DataError: there is no cache, or it is damaged.
+    """
+    path = folder / "meta.json"
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+        return meta
+    except FileNotFoundError as error:
+        raise _not_there(path) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
 def build(
     folder: Path,
     meta: dict[str, Any],
@@ -80,20 +96,28 @@ def build(
     Raises:
         DataError: the folder cannot be written, or whatever `images` raises; nothing is left behind.
     """
-    temporary = _temporary(folder)
     try:
-        temporary.mkdir(parents=True)
-        _remove_abandoned(folder)
-        _write_images(temporary / "images.npy", images, shape)
-        if labels is not None:
-            np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
-        _publish(temporary, folder, meta)
+        with published(folder, meta) as temporary:
+            _write_images(temporary / "images.npy", images, shape)
+            if labels is not None:
+                np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
     except OSError as error:
         raise DataError(
             f"{folder.parent}: cannot keep decoded images here ({error.strerror or error}); "
             "set data.cache_dir to a folder that can be written"
         ) from error
+
+
+@contextlib.contextmanager
+def published(folder: Path, meta: dict[str, Any]) -> Iterator[Path]:
+    """Gives a folder to write to, which becomes `folder` at the end, with `meta`; a failure leaves nothing behind."""
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir(parents=True)
+        _remove_abandoned(folder)
+        yield temporary
+        (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
+        _publish(temporary, folder, meta)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -121,9 +145,17 @@ def _load(path: Path, **options: Any) -> np.ndarray:
     try:
         return np.load(path, **options)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: not there yet; prepare_data() makes it") from error
+        raise _not_there(path) from error
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: damaged ({error}); delete the folder and it will be made anew") from error
+        raise _damaged(path, error) from error
+
+
+def _not_there(path: Path) -> DataError:
+    return DataError(f"{path}: not there yet; prepare_data() makes it")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: damaged ({error}); delete the folder and it will be made anew")
 
 
 def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:

@@ -110,6 +110,14 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """The labels of a split, int64 (N,), None if the set has none."""
         return cache.load_labels(self._cache(split))
 
+    def identity(self, split: Split) -> dict[str, Any]:
+        """What the images of a split are: data set, preprocessing, and a fingerprint of the files they come from.
+
+        Raises:
+            DataError: `prepare_data` has not been called.
+        """
+        return {**cache.load_meta(self._cache(split)), "split": split}
+
     # What Lightning calls.
 
     def prepare_data(self) -> None:

@@ -1,0 +1,183 @@
+"""What samples are compared with: the features of real images and their statistics, computed once and kept.
+
+A reference on disk is a folder with
+
+    features.npy    float32 (N, D)
+    logits.npy      float32 (N, K)
+    statistics.npz  mu (D,) and sigma (D, D), as torch-fidelity computes them
+    meta.json       the key: what images, by which network; a reference with another key is never used
+
+It is written under a temporary name and renamed when it is whole.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fidelity.metric_fid import fid_features_to_statistics
+from tqdm import tqdm
+
+from ncsn.config import slug
+from ncsn.data import ImageDataModule, cache
+from ncsn.data.module import Split
+from ncsn.errors import DataError
+from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
+from ncsn.evaluation.image_sets import images_of
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # raise it when what is written below changes
+
+
+class Statistics(TypedDict):
+    """Of features: mean and covariance."""
+
+    mu: np.ndarray
+    sigma: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features of real images, memory-mapped, with their statistics.
+
+    Attributes:
+        features: of all N images.
+        statistics: their mean and covariance.
+        key: what images, by which network; plain values.
+    """
+
+    features: Features
+    statistics: Statistics
+    key: dict[str, Any]
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Name and checksum of the feature network."""
+        return dict(self.key["network"])
+
+    @classmethod
+    def of(
+        cls,
+        data: ImageDataModule,
+        split: Split,
+        network: FeatureNetwork,
+        folder: Path,
+        *,
+        device: Device = "cpu",
+        batch_size: int = 256,
+    ) -> "Reference":
+        """The reference for a split of a data set that is prepared: loaded, or computed and kept.
+
+        Args:
+            folder: where references are kept.
+            device, batch_size: for computing it.
+
+        Raises:
+            DataError: the data set is not prepared, or the reference cannot be written.
+        """
+        images = data.identity(split)
+        place = slug(f"{data.name}-{split}-{data.image_size}px")
+
+        def read() -> tuple[int, Iterable[Tensor]]:
+            whole = data.images(split)
+            return len(whole), whole.split(batch_size)
+
+        return _kept(folder, place, images, network, read, device)
+
+    @classmethod
+    def of_folder(
+        cls,
+        path: Path,
+        network: FeatureNetwork,
+        folder: Path,
+        *,
+        channels: int | None = None,
+        device: Device = "cpu",
+        batch_size: int = 256,
+    ) -> "Reference":
+        """The reference for the images in a folder or an npz; see `images_of`, and `of`.
+
+        Raises:
+            DataError: the images are not what they should be, or the reference cannot be written.
+        """
+        images = images_of(path, channels)
+        return _kept(
+            folder,
+            slug(path.absolute().name),
+            images.identity(),
+            network,
+            lambda: (len(images), images.batches(batch_size)),
+            device,
+        )
+
+
+def _kept(
+    folder: Path,
+    place: str,
+    images: dict[str, Any],
+    network: FeatureNetwork,
+    read: Callable[[], tuple[int, Iterable[Tensor]]],
+    device: Device,
+) -> Reference:
+    """The reference in its place below `folder`, or else computed from `read()`, the number of images and batches."""
+    key = {"format": FORMAT, "images": images, "network": {"name": network.name, "checksum": network.checksum}}
+    # Not the files' fingerprint: the reference of files that have changed replaces the one of before.
+    kind = [{name: value for name, value in images.items() if name != "files"}, key["network"]]
+    digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()[:8]
+    path = folder / f"{place}-{slug(network.name)}-{digest}"
+    if cache.is_current(path, key):
+        try:
+            return _load(path, key, network)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            log.warning(f"{path}: damaged ({error}); computing it anew")
+            shutil.rmtree(path, ignore_errors=True)
+    try:
+        with cache.published(path, key) as temporary:
+            _write(temporary, network, *read(), device)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot keep features here ({error.strerror or error}); give a folder that can be written"
+        ) from error
+    return _load(path, key, network)
+
+
+def _write(folder: Path, network: FeatureNetwork, count: int, images: Iterable[Tensor], device: Device) -> None:
+    """Computes a reference batch by batch, so that memory does not grow with the number of images."""
+    with (
+        (folder / "features.npy").open("wb") as features,
+        (folder / "logits.npy").open("wb") as logits,
+        tqdm(total=count, desc=f"Reference by {network.name}", unit="image", delay=2) as bar,
+    ):
+        _start(features, count, network.dimension)
+        _start(logits, count, network.num_classes)
+        for batch in extract_batches(network, images, device, bar.update):
+            features.write(batch.features.numpy().tobytes())
+            logits.write(batch.logits.numpy().tobytes())
+    whole = torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
+    np.savez(folder / "statistics.npz", **fid_features_to_statistics(whole))
+
+
+def _start(file: IO[bytes], rows: int, columns: int) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _load(path: Path, key: dict[str, Any], network: FeatureNetwork) -> Reference:
+    features, logits = (np.load(path / f"{name}.npy", mmap_mode="c") for name in ("features", "logits"))
+    with np.load(path / "statistics.npz") as file:
+        statistics: Statistics = {"mu": file["mu"], "sigma": file["sigma"]}
+    shapes = (features.shape[1:], logits.shape[1:], statistics["mu"].shape, statistics["sigma"].shape)
+    d, k = network.dimension, network.num_classes
+    if shapes != ((d,), (k,), (d,), (d, d)) or len(features) != len(logits):
+        raise ValueError(f"arrays of shape {shapes}")
+    return Reference(Features(torch.from_numpy(features), torch.from_numpy(logits)), statistics, key)

@@ -1,0 +1,352 @@
+"""Evaluating a checkpoint, all checkpoints of a run, or somebody's samples: what `evaluate.py` does."""
+
+import importlib.metadata
+import inspect
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from ncsn.checkpoint import TrainedScore, load_score, resolve
+from ncsn.config import build, check
+from ncsn.data import ImageDataModule
+from ncsn.data.module import Split
+from ncsn.errors import ConfigError
+from ncsn.evaluation.classifier import Classifier
+from ncsn.evaluation.curve import Curve
+from ncsn.evaluation.extraction import extract_shared
+from ncsn.evaluation.features import FeatureNetwork, Features, extract
+from ncsn.evaluation.image_sets import ImageSet, images_of
+from ncsn.evaluation.levels import loss_by_level
+from ncsn.evaluation.neighbours import nearest
+from ncsn.evaluation.reference import Reference
+from ncsn.evaluation.scores import ALL, ScoreSettings, compute_scores
+from ncsn.files import write_text
+from ncsn.images import grid, save_png
+from ncsn.sampling import sample
+from ncsn.tasks.images import training_data
+
+log = logging.getLogger(__name__)
+
+SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose its checkpoints
+LOOKED_AT = 1_000  # images, for what lies beyond scores
+SHOWN, NEIGHBOURS = 10, 8
+
+
+def evaluate(config: DictConfig) -> dict[str, float]:
+    """Scores what a composed configuration names, writes `evaluation.json` beside the samples, and prints a table.
+
+    What was drawn or scored before with the same settings is not done again.
+
+    Returns:
+        The scores by their names, of a run those of its best checkpoint; nothing on processes but the first.
+
+    Raises:
+        UserError: the configuration, the checkpoint or the images are not what they should be.
+    """
+    check(config)
+    _check_values(config)
+    if config.samples is not None:
+        return _of_samples(config, Path(config.samples).expanduser())
+    path = Path(config.ckpt).expanduser()
+    if path.is_dir():
+        return _of_run(config, path)
+    return _of_checkpoint(config, resolve(path), config.num_samples or SAMPLES)
+
+
+def _of_samples(config: DictConfig, path: Path) -> dict[str, float]:
+    """Samples that are there, ours or somebody else's."""
+    if "data" not in config:
+        raise ConfigError("data: samples=… are compared with a data set; name it, say data=cifar10")
+    judge = Judge(config, build(config.data, "data"))
+    ours = (path / "settings.json").is_file()
+    folder = Path(config.out) if config.out else path if ours else path.with_name(f"{path.stem}_evaluation")
+    return judge(images_of(path, judge.data.channels), folder)
+
+
+def _of_run(config: DictConfig, run: Path) -> dict[str, float]:
+    """Every checkpoint of a run: the curve of their scores, and a link to the best."""
+    resolve(run)  # there is one at least
+    curve = Curve(run)
+    for path in sorted((run / "checkpoints").glob("step_*.ckpt")):
+        scores = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
+        if scores:
+            curve.add(path, scores)
+    if not curve.checkpoints:  # not the first process
+        return {}
+    print(f"\n{curve}")
+    return curve.best["scores"]
+
+
+def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, float]:
+    """Samples of a checkpoint, drawn unless they are there."""
+    score = load_score(path, config.weights)
+    judge = Judge(config, build(config.data, "data") if "data" in config else training_data(score, config.root))
+    keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out")
+    settings = {"ckpt": str(path), "num_samples": num_samples, "format": "npz", "trajectory": 0}
+    task = {"_target_": "ncsn.tasks.Generate"}
+    start = time.perf_counter()
+    folder = sample(OmegaConf.create({key: config[key] for key in keys} | settings | {"task": task}))
+    seconds = {"sampling": time.perf_counter() - start}
+    return judge(images_of(folder), folder, score, seconds)
+
+
+class Judge:
+    """Scores sets of images by one protocol: a data set, a feature network, a reference.
+
+    Args:
+        config: of `evaluate.py`.
+        data: what the images are samples of.
+    """
+
+    def __init__(self, config: DictConfig, data: ImageDataModule) -> None:
+        self.config, self.data = config, data
+        data.prepare_data()
+        self.network = build_features(config.features, data)
+        self.trainer: Trainer = build(config.trainer, "trainer")
+        self.kept = Path(config.references or Path(data.root, "references"))
+
+    def __call__(
+        self,
+        images: ImageSet,
+        folder: Path,
+        score: TrainedScore | None = None,
+        seconds: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Scores images and writes `evaluation.json` to a folder; returns nothing on processes but the first.
+
+        Args:
+            images: the samples.
+            folder: which, if the samples are ours, says how they were drawn.
+            score: the network that drew them, if it is known.
+            seconds: that were spent on them before.
+        """
+        protocol = self._protocol(images, folder)
+        record = _read(folder / "evaluation.json")
+        if record is None or record["protocol"] != protocol:
+            record = self._judge(images, folder, score, {"protocol": protocol}, seconds or {})
+        if record is None:
+            return {}
+        _print(record, folder)
+        return record["scores"]
+
+    def _judge(
+        self,
+        images: ImageSet,
+        folder: Path,
+        score: TrainedScore | None,
+        record: dict[str, Any],
+        seconds: dict[str, float],
+    ) -> dict[str, Any] | None:
+        with _timed(seconds, "features"):
+            samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, folder)
+        if samples is None:
+            return None
+        self.device = self.trainer.strategy.root_device
+        with _timed(seconds, "reference"):
+            reference = self._reference(self.config.reference)
+        with _timed(seconds, "scores"):
+            settings = ScoreSettings.suited_to(len(samples), len(reference.features))
+            record["scores"] = compute_scores(
+                samples, reference, which=list(self.config.scores), settings=settings, device=self.device
+            )
+        record |= {"num_samples": len(samples), "features": self.network.describe(), "settings": asdict(settings)}
+        record |= {
+            "samples": str(images.path),
+            "reference": reference.key["images"] | {"count": len(reference.features)},
+        }
+        record |= _origin(folder, score)
+        with _timed(seconds, "beyond"):
+            record["memorisation"] = self._memorisation(images, samples, folder)
+            if isinstance(self.network, Classifier):
+                record["classes"] = _classes(samples)
+            if score is not None:
+                record |= self._held_out(score)
+        record["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
+        record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torch-fidelity")}
+        write_text(folder / "evaluation.json", json.dumps(record, indent=2))
+        return record
+
+    def _protocol(self, images: ImageSet, folder: Path) -> dict[str, Any]:
+        """What the record depends on; another one is made anew."""
+        config, described = self.config, self.network.describe()
+        reference = config.reference
+        of = self.data.identity(reference) if reference in ("train", "val") else images_of(Path(reference)).identity()
+        return {
+            "samples": (_read(folder / "settings.json") or images.identity()) | {"count": len(images)},
+            "features": {"name": described["name"], "checksum": described["checksum"]},
+            "reference": of,
+            "scores": list(config.scores),
+            "against": config.against,
+        }
+
+    def _reference(self, name: str) -> Reference:
+        options: dict[str, Any] = {"device": self.device, "batch_size": self.config.batch_size}
+        if name in ("train", "val"):
+            split: Split = "train" if name == "train" else "val"
+            return Reference.of(self.data, split, self.network, self.kept, **options)
+        channels = self.data.channels
+        return Reference.of_folder(Path(name).expanduser(), self.network, self.kept, channels=channels, **options)
+
+    def _memorisation(self, images: ImageSet, samples: Features, folder: Path) -> dict[str, Any] | None:
+        """Distances to the nearest training image, of samples and of held-out images; and a picture of the first."""
+        training, held_out = self.data.images("train"), self.data.images("val")[:LOOKED_AT]
+        x = torch.cat([*islice(images.batches(self.config.batch_size), -(-LOOKED_AT // self.config.batch_size))])
+        x = x[:LOOKED_AT]
+        if x.shape[1:] != training.shape[1:]:
+            return None  # of another size than the data set's
+        of_training = self._reference("train").features.features
+        of_held_out = extract(self.network, held_out.split(self.config.batch_size), self.device).features
+        compared = {
+            "pixels": (x.float() / 255, held_out.float() / 255, training / 255),
+            "features": (samples.features[: len(x)], of_held_out, of_training),
+        }
+        result, rows = {}, []
+        for name, (drawn, held, database) in compared.items():
+            found = nearest(drawn, database, NEIGHBOURS, device=self.device)
+            result[name] = {
+                "samples_to_training": _quartiles(found.distances[:, 0]),
+                "held_out_to_training": _quartiles(nearest(held, database, device=self.device).distances[:, 0]),
+            }
+            rows += [torch.cat([x[:SHOWN, None], training[found.indices[:SHOWN]]], dim=1)]
+        picture = torch.cat(rows, dim=1).flatten(0, 1).float() / 255
+        save_png(grid(picture, 2 * (NEIGHBOURS + 1)), folder / "neighbours.png")
+        return result
+
+    def _held_out(self, score: TrainedScore) -> dict[str, Any]:
+        """The loss on held-out images by noise level; of another checkpoint with the same noise, if one is named."""
+        images = self.data.images("val")[:LOOKED_AT]
+
+        def loss(score: TrainedScore) -> dict[str, Any]:
+            network = score.network.to(self.device)
+            return loss_by_level(network, images, score.sigmas, seed=self.config.seed, device=self.device)._asdict()
+
+        result = {"held_out": loss(score)}
+        if self.config.against is not None:
+            other = load_score(self.config.against, self.config.weights)
+            if not torch.equal(other.sigmas, score.sigmas):
+                raise ConfigError(
+                    f"against={self.config.against}: has other noise levels ({_ladder(other.sigmas)}, not "
+                    f"{_ladder(score.sigmas)}); losses compare at the same ones only"
+                )
+            result["held_out_against"] = loss(other) | {"checkpoint": self.config.against}
+        return result
+
+
+def build_features(node: DictConfig, data: ImageDataModule) -> FeatureNetwork:
+    """The feature network of a configuration; a classifier is that of the data set.
+
+    Raises:
+        UserError: it is not there and cannot be made.
+    """
+    takes_data = "data" in inspect.signature(hydra.utils.get_object(node["_target_"])).parameters
+    network: FeatureNetwork = build(node, "features", **({"data": data} if takes_data else {}))
+    return network
+
+
+def _check_values(config: DictConfig) -> None:
+    if (config.ckpt is None) == (config.samples is None):
+        raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
+    if config.against is not None and config.ckpt is None:
+        raise ConfigError("against: two checkpoints are compared; give the other one as ckpt=…")
+    for name in config.scores:
+        if name not in ALL:
+            raise ConfigError(f"scores={list(config.scores)}: {name} is none of {', '.join(ALL)}")
+    if config.ckpt is not None and config.out is not None and Path(config.ckpt).is_dir():
+        raise ConfigError(
+            "out: each checkpoint of a run has a folder of its own; leave it out, or give one checkpoint"
+        )
+
+
+def _origin(folder: Path, score: TrainedScore | None) -> dict[str, Any]:
+    """How samples of ours were drawn."""
+    drawn = _read(folder / "settings.json")
+    if drawn is None:
+        return {"checkpoint": None, "sampler": None, "denoise": None, "network_evaluations": None, "seed": None}
+    step = None if score is None else score.step
+    return {
+        "checkpoint": {key: drawn[name] for key, name in (("path", "checkpoint"), ("sha256", "sha256"))}
+        | {"step": step, "weights": drawn["weights"]},
+        "sampler": drawn["sampler"],
+        "denoise": drawn["sampler"].get("denoise"),
+        "network_evaluations": None if score is None else _evaluations(drawn["sampler"], len(score.sigmas)),
+        "seed": drawn["seed"],
+    }
+
+
+def _evaluations(sampler: dict[str, Any], num_levels: int) -> int:
+    """Evaluations of the network for an image."""
+    steps: int = build(OmegaConf.create(sampler), "sampler").num_steps(num_levels)
+    return steps * sampler.get("leapfrog_steps", 1)
+
+
+def _classes(samples: Features) -> dict[str, Any]:
+    """The share of each class in the samples, and how sure the classifier is."""
+    probabilities = samples.logits.softmax(1)
+    counts = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1])
+    return {
+        "shares": [round(share, 4) for share in (counts / counts.sum()).tolist()],
+        "mean_confidence": round(float(probabilities.amax(1).mean()), 4),
+    }
+
+
+def _quartiles(distances: Tensor) -> list[float]:
+    """First quartile, median and third quartile."""
+    return [round(q, 5) for q in distances.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()]
+
+
+def _ladder(sigmas: Tensor) -> str:
+    return f"{len(sigmas)} from {sigmas[0]:.3g} to {sigmas[-1]:.3g}"
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        return record
+    except (OSError, ValueError):
+        return None
+
+
+def _print(record: dict[str, Any], folder: Path) -> None:
+    """A table of the scores, with what they depend on."""
+    scores, features = record["scores"], record["features"]
+    width = max(map(len, scores))
+    print()
+    for name, value in scores.items():
+        if not name.endswith("_std"):
+            spread = f" ± {scores[name + '_std']:.3g}" if f"{name}_std" in scores else ""
+            print(f"  {name.ljust(width)}  {value:.5g}{spread}")
+    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
+    reference = record["reference"]
+    print(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
+    print(f"  reference  {reference['count']} images, {reference.get('name', '')} {reference.get('split', '')}")
+    if record["sampler"]:
+        denoise = {True: ", denoised", False: ", not denoised", None: ""}[record["denoise"]]
+        sampler = record["sampler"]["_target_"].rpartition(".")[2]
+        evaluations = record["network_evaluations"]
+        cost = f", {evaluations} network evaluations an image" if evaluations else ""
+        print(f"  samples    {sampler}{denoise}, {record['checkpoint']['weights']} weights{cost}")
+    if "held_out_against" in record:
+        ours, theirs = record["held_out"], record["held_out_against"]
+        print(f"\n  2·loss/D on held-out images    this      {theirs['checkpoint']}")
+        for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
+            print("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
+    print(f"\n  {folder / 'evaluation.json'}")

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast lint format clean
+.PHONY: help setup demo figures test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -21,6 +21,11 @@ demo: RUN := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 demo: setup  ## train on handwritten digits, sample, and say where the picture is (minutes on a CPU)
 	$(BIN)/python train.py experiment=demo hydra.run.dir=$(RUN)
 	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256
+
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 figC1 figC2 levels
+
+figures: setup  ## all figures of docs/paper.md (half an hour at most on a CPU)
+	set -e; for figure in $(FIGURES); do $(BIN)/python figures/$$figure.py; done
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

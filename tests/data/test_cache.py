@@ -32,6 +32,11 @@ class Failing:
         return np.zeros(SHAPE, np.uint8)
 
 
+def visible(folder):
+    """Names in a folder, apart from locks."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def test_what_is_built_can_be_loaded(tmp_path):
     images, labels = some_images(), np.arange(200, dtype=np.uint8)
     cache.build(tmp_path / "a" / "set", META, images, labels, SHAPE)
@@ -60,7 +65,7 @@ def test_a_stale_cache_is_replaced(tmp_path):
     assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images(50, seed=1)))
     assert cache.load_labels(tmp_path / "set") is None
     assert torch.equal(mapped, torch.from_numpy(some_images()))  # who reads the old one can go on
-    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+    assert visible(tmp_path) == ["set"]
 
 
 def test_the_fingerprint_sees_names_sizes_and_times(tmp_path):
@@ -81,7 +86,7 @@ def test_the_fingerprint_sees_names_sizes_and_times(tmp_path):
 def test_the_first_damaged_image_is_named_and_nothing_is_left(tmp_path):
     with pytest.raises(DataError, match=r"^image 321 is damaged$"):
         cache.build(tmp_path / "set", META, Failing(321), None, SHAPE)
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == []
 
 
 def test_a_failed_rebuild_leaves_the_old_cache(tmp_path):
@@ -99,7 +104,7 @@ def test_what_a_killed_process_left_is_no_cache_and_is_cleared_away_later(tmp_pa
     os.utime(killed, (1, 1))
     assert not cache.is_current(tmp_path / "set", META)
     cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["set", running.name]
+    assert visible(tmp_path) == ["set", running.name]
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -123,7 +128,7 @@ def test_several_may_build_at_the_same_time(tmp_path, stale):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+    assert visible(tmp_path) == ["set"]
 
 
 def test_a_place_that_cannot_be_written_names_the_key(tmp_path):
@@ -136,7 +141,7 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
     with pytest.raises(DataError, match=r"No space left on device.*data\.cache_dir"):
         cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == []
 
 
 def test_a_cache_that_is_missing_or_damaged(tmp_path):

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
@@ -183,16 +184,14 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
 
 def _publish(temporary: Path, folder: Path, meta: dict[str, Any]) -> None:
     """Give a finished cache its name, unless another process was first with the same one."""
-    while not is_current(folder, meta):
-        try:
-            temporary.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # or one process could take away what another has given
+        if is_current(folder, meta):
+            return
+        if folder.exists():
             stale = _temporary(folder)
-            with contextlib.suppress(FileNotFoundError):  # another process has taken it away
-                folder.rename(stale)
+            folder.rename(stale)
             shutil.rmtree(stale, ignore_errors=True)
+        temporary.rename(folder)
 
 
 def _temporary(folder: Path) -> Path:

@@ -1,17 +1,18 @@
 """Scores of a run's checkpoints, of which the best is kept track of, as the paper chose its own."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from ncsn.files import write_text
+from ncsn.files import atomically, write_text
 
 
 class Curve:
     """`<run>/evaluation/curve.json` and the link `<run>/checkpoints/best.ckpt`.
 
-    The criterion is the Fréchet distance, the lower the better. Scores of another criterion, say with more samples or
-    other features, start the curve anew; `evaluation.json` beside the samples keeps every one.
+    The criterion is the Fréchet distance, the lower the better. Scores of another criterion, say with more samples,
+    or of samples drawn otherwise start a new curve; the one before is kept beside it under a longer name.
 
     Args:
         run: the run's folder.
@@ -20,28 +21,46 @@ class Curve:
     def __init__(self, run: Path) -> None:
         self.run, self.path = run, run / "evaluation" / "curve.json"
         self.criterion: str | None = None
+        self.settings: dict[str, Any] = {}
         self.checkpoints: list[dict[str, Any]] = []
 
     @classmethod
     def read(cls, run: Path) -> "Curve":
-        """The curve of a run as it was left, empty if there is none."""
+        """The curve of a run as it was left, without checkpoints that have been deleted; empty if there is none."""
         curve = cls(run)
         if curve.path.is_file():
             record = json.loads(curve.path.read_text())
-            curve.criterion, curve.checkpoints = record["criterion"], record["checkpoints"]
+            curve.criterion, curve.settings = record["criterion"], record.get("settings", {})
+            there = [c for c in record["checkpoints"] if (run / "checkpoints" / c["checkpoint"]).is_file()]
+            curve.checkpoints = there
         return curve
 
-    def add(self, checkpoint: Path, scores: dict[str, float]) -> bool:
-        """Adds a checkpoint, step_0005000.ckpt, or replaces its scores; returns whether it is the best now."""
+    def add(self, checkpoint: Path, scores: dict[str, float], settings: dict[str, Any]) -> bool:
+        """Adds a checkpoint or replaces its scores.
+
+        Args:
+            checkpoint: step_0005000.ckpt.
+            scores: one of them a Fréchet distance.
+            settings: what the scores depend on beside the checkpoint, plain values.
+
+        Returns:
+            Whether it is the best now.
+        """
         criterion = next(name for name in scores if name.startswith("fid_") or "_frechet_" in name)
-        if criterion != self.criterion:
-            self.criterion, self.checkpoints = criterion, []
+        if (criterion, settings) != (self.criterion, self.settings):
+            self._keep()
+            self.criterion, self.settings, self.checkpoints = criterion, settings, []
         step = int(checkpoint.stem.rpartition("_")[2])
         entry = {"step": step, "checkpoint": checkpoint.name, "scores": scores}
         self.checkpoints = sorted(
             [c for c in self.checkpoints if c["step"] != step] + [entry], key=lambda c: c["step"]
         )
-        record = {"criterion": criterion, "best": self.best["step"], "checkpoints": self.checkpoints}
+        record = {
+            "criterion": criterion,
+            "best": self.best["step"],
+            "settings": settings,
+            "checkpoints": self.checkpoints,
+        }
         write_text(self.path, json.dumps(record, indent=2))
         self._link()
         return self.best is entry
@@ -51,10 +70,15 @@ class Curve:
         """The checkpoint with the least Fréchet distance."""
         return min(self.checkpoints, key=lambda c: c["scores"][self.criterion])
 
+    def _keep(self) -> None:
+        """Gives a curve of another kind a name of its own."""
+        if self.path.is_file():
+            digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+            self.path.rename(self.path.with_name(f"curve_{self.criterion}_{digest}.json"))
+
     def _link(self) -> None:
-        link = self.run / "checkpoints" / "best.ckpt"
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.best["checkpoint"])
+        with atomically(self.run / "checkpoints" / "best.ckpt") as partial:
+            partial.symlink_to(self.best["checkpoint"])
 
     def __str__(self) -> str:
         rows = [

@@ -1,8 +1,5 @@
 """Features of many images, shared out over devices."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,35 +16,30 @@ from ncsn.files import atomically
 
 
 def extract_shared(
-    trainer: Trainer, network: FeatureNetwork, images: ImageSet, batch_size: int, folder: Path
+    trainer: Trainer, network: FeatureNetwork, images: ImageSet, batch_size: int, parts: Path
 ) -> Features | None:
     """The features of all images, computed by all processes of a trainer; None on all of them but the first.
 
     Args:
         batch_size: images at a time on a device.
-        folder: that all processes see; what an interrupted call has left there is not computed again.
+        parts: a folder that all processes see, for these images, this network and this batch size alone; what an
+            interrupted call has left there is not computed again.
     """
-    key = {"images": images.identity(), "network": network.checksum, "batch_size": batch_size}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
-    parts = folder / f".features-{digest}"
     extraction = Extraction(network, images, batch_size, parts)
     trainer.predict(extraction, return_predictions=False)
     trainer.strategy.barrier("extracted")
     if not trainer.is_global_zero:
         return None
-    batches = [np.load(extraction.part(number)) for number in range(extraction.num_batches)]
-    features, logits = (torch.from_numpy(np.concatenate([b[k] for b in batches])) for k in ("features", "logits"))
-    shutil.rmtree(parts)
-    return Features(features, logits)
+    batches = [extraction.read(number) for number in range(extraction.num_batches)]
+    return Features(torch.cat([b.features for b in batches]), torch.cat([b.logits for b in batches]))
 
 
 class Extraction(LightningModule):
     """Computes the features of a process's share of the batches and leaves them in a folder."""
 
-    allow_zero_length_dataloader_with_multiple_devices = True
-
     def __init__(self, network: FeatureNetwork, images: ImageSet, batch_size: int, folder: Path) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than devices
         self.network, self.images, self.batch_size, self.folder = network, images, batch_size, folder
         self.num_batches = -(-len(images) // batch_size)
         self.batches: Iterator[tuple[int, Tensor]] = enumerate(images.batches(batch_size))
@@ -55,6 +47,11 @@ class Extraction(LightningModule):
     def part(self, number: int) -> Path:
         """The file for a batch."""
         return self.folder / f"{number:05d}.npz"
+
+    def read(self, number: int) -> Features:
+        """What has been left there."""
+        with np.load(self.part(number)) as file:
+            return Features(*(torch.from_numpy(file[key]) for key in ("features", "logits")))
 
     def predict_dataloader(self) -> DataLoader:
         mine = range(self.trainer.global_rank, self.num_batches, self.trainer.world_size)

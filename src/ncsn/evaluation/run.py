@@ -1,9 +1,12 @@
 """Evaluating a checkpoint, all checkpoints of a run, or somebody's samples: what `evaluate.py` does."""
 
+import hashlib
 import importlib.metadata
 import inspect
 import json
 import logging
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +19,12 @@ import hydra
 import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ncsn.checkpoint import TrainedScore, load_score, resolve
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
+from ncsn.data.cache import fingerprint
 from ncsn.data.module import Split
 from ncsn.errors import ConfigError
 from ncsn.evaluation.classifier import Classifier
@@ -31,9 +35,10 @@ from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.levels import loss_by_level
 from ncsn.evaluation.neighbours import nearest
 from ncsn.evaluation.reference import Reference
-from ncsn.evaluation.scores import ALL, ScoreSettings, compute_scores
-from ncsn.files import write_text
+from ncsn.evaluation.scores import ALL, FEWEST, ScoreSettings, compute_scores
+from ncsn.files import atomically, write_text
 from ncsn.images import grid, save_png
+from ncsn.samplers import DivergedError
 from ncsn.sampling import sample
 from ncsn.tasks.images import training_data
 
@@ -47,7 +52,8 @@ SHOWN, NEIGHBOURS = 10, 8
 def evaluate(config: DictConfig) -> dict[str, float]:
     """Scores what a composed configuration names, writes `evaluation.json` beside the samples, and prints a table.
 
-    What was drawn or scored before with the same settings is not done again.
+    What was drawn or scored before with the same settings is not done again: `evaluation.json` is the evaluation asked
+    for last, and every one is kept in `evaluations/<digest of its protocol>/`.
 
     Returns:
         The scores by their names, of a run those of its best checkpoint; nothing on processes but the first.
@@ -62,44 +68,81 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     path = Path(config.ckpt).expanduser()
     if path.is_dir():
         return _of_run(config, path)
-    return _of_checkpoint(config, resolve(path), config.num_samples or SAMPLES)
+    record = _of_checkpoint(config, resolve(path), config.num_samples or SAMPLES)
+    return {} if record is None else record["scores"]
 
 
 def _of_samples(config: DictConfig, path: Path) -> dict[str, float]:
     """Samples that are there, ours or somebody else's."""
     if "data" not in config:
         raise ConfigError("data: samples=… are compared with a data set; name it, say data=cifar10")
-    judge = Judge(config, build(config.data, "data"))
-    ours = (path / "settings.json").is_file()
-    folder = Path(config.out) if config.out else path if ours else path.with_name(f"{path.stem}_evaluation")
-    return judge(images_of(path, judge.data.channels), folder)
+    data: ImageDataModule = build(config.data, "data")
+    images = images_of(path, data.channels)
+    judge = Judge(config, data)
+    judge.try_out(images.shape)
+    if config.out is not None:
+        folder = Path(config.out)
+    elif _drawn(images) is not None:
+        folder = images.path.parent
+    else:
+        beside = Path(os.path.abspath(path))
+        folder = beside.with_name(f"{beside.name if beside.is_dir() else beside.stem}_evaluation")
+    record = judge(images, folder)
+    return {} if record is None else record["scores"]
 
 
 def _of_run(config: DictConfig, run: Path) -> dict[str, float]:
     """Every checkpoint of a run: the curve of their scores, and a link to the best."""
     resolve(run)  # there is one at least
-    curve = Curve(run)
+    curve = Curve.read(run)
+    scored = False
     for path in sorted((run / "checkpoints").glob("step_*.ckpt")):
-        scores = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
-        if scores:
-            curve.add(path, scores)
-    if not curve.checkpoints:  # not the first process
+        try:
+            record = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, DivergedError) or distributed.is_initialized():
+                raise
+            log.warning(f"{path.name}: no scores; {error}")  # a young network's; no reason to leave out the others
+            continue
+        if record is not None:
+            scored = True
+            curve.add(path, record["scores"], _settings(record["protocol"]))
+    if not scored:  # not the first process
         return {}
     print(f"\n{curve}")
     return curve.best["scores"]
 
 
-def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, float]:
-    """Samples of a checkpoint, drawn unless they are there."""
+def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
+    """The record of samples of a checkpoint, drawn unless they are there."""
     score = load_score(path, config.weights)
+    other = None if config.against is None else _other(config, score)
     judge = Judge(config, build(config.data, "data") if "data" in config else training_data(score, config.root))
+    judge.try_out(score.image_shape)
     keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out")
     settings = {"ckpt": str(path), "num_samples": num_samples, "format": "npz", "trajectory": 0}
     task = {"_target_": "ncsn.tasks.Generate"}
     start = time.perf_counter()
     folder = sample(OmegaConf.create({key: config[key] for key in keys} | settings | {"task": task}))
+    judge.trainer.strategy.barrier("sampled")  # before others read what the first process has put together
     seconds = {"sampling": time.perf_counter() - start}
-    return judge(images_of(folder), folder, score, seconds)
+    return judge(images_of(folder), folder, score, other, seconds)
+
+
+def _other(config: DictConfig, score: TrainedScore) -> TrainedScore:
+    """The network that another is compared with, if that can be done."""
+    other = load_score(Path(config.against).expanduser(), config.weights)
+    if not torch.equal(other.sigmas, score.sigmas):
+        raise ConfigError(
+            f"against={config.against}: has other noise levels ({_ladder(other.sigmas)}, not "
+            f"{_ladder(score.sigmas)}); losses compare at the same ones only"
+        )
+    if other.image_shape != score.image_shape:
+        raise ConfigError(
+            f"against={config.against}: has images of {other.image_shape}, not {score.image_shape}; losses compare on "
+            "the same ones only"
+        )
+    return other
 
 
 class Judge:
@@ -112,34 +155,56 @@ class Judge:
 
     def __init__(self, config: DictConfig, data: ImageDataModule) -> None:
         self.config, self.data = config, data
+        # Samples are drawn as precisely as the user says, features always computed in full precision.
+        self.trainer: Trainer = build(OmegaConf.merge(config.trainer, {"precision": "32-true"}), "trainer")
         data.prepare_data()
         self.network = build_features(config.features, data)
-        self.trainer: Trainer = build(config.trainer, "trainer")
         self.kept = Path(config.references or Path(data.root, "references"))
+        if config.reference in ("train", "val"):
+            self.compared_with = data.identity(config.reference)
+        else:
+            images = images_of(Path(config.reference).expanduser(), data.channels)
+            self.compared_with = images.identity()
+            self.try_out(images.shape)
+
+    def try_out(self, shape: tuple[int, ...]) -> None:
+        """What the feature network refuses of images of this shape is told before any are drawn."""
+        extract(self.network, [torch.zeros(1, *shape, dtype=torch.uint8)])
 
     def __call__(
         self,
         images: ImageSet,
         folder: Path,
         score: TrainedScore | None = None,
+        other: TrainedScore | None = None,
         seconds: dict[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Scores images and writes `evaluation.json` to a folder; returns nothing on processes but the first.
+    ) -> dict[str, Any] | None:
+        """Scores images, writes `evaluation.json` to a folder and returns it; None on processes but the first.
 
         Args:
             images: the samples.
-            folder: which, if the samples are ours, says how they were drawn.
+            folder: for the record, and for what an interrupted call leaves behind.
             score: the network that drew them, if it is known.
+            other: another one, whose held-out loss is put beside its.
             seconds: that were spent on them before.
         """
-        protocol = self._protocol(images, folder)
-        record = _read(folder / "evaluation.json")
+        protocol = self._protocol(images, other)
+        kept = folder / "evaluations" / _digest(protocol)
+        record = _read(kept / "evaluation.json")
         if record is None or record["protocol"] != protocol:
-            record = self._judge(images, folder, score, {"protocol": protocol}, seconds or {})
-        if record is None:
-            return {}
+            record = {"protocol": protocol, "seconds": seconds or {}}
+            parts = folder / f".features-{_digest(self._features_of(images) | {'batch': self.config.batch_size})}"
+            samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, parts)
+            if samples is not None:
+                ...
+        if not self.trainer.is_global_zero:
+            return None
+        for name in ("evaluation.json", "neighbours.png"):
+            if (kept / name).is_file():
+                with atomically(folder / name) as partial:
+                    shutil.copyfile(kept / name, partial)
         _print(record, folder)
-        return record["scores"]
+        return record
 
     def _judge(
         self,

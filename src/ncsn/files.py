@@ -21,4 +21,4 @@ def atomically(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Replaces the text of a file such that a reader sees the old one or the new one, never half of it."""
     with atomically(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")

@@ -9,6 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from ncsn.files import atomically
+
 Picture = np.ndarray
 """uint8, (height, width, 3)."""
 
@@ -35,8 +37,8 @@ def grid(x: Tensor, num_columns: int | None = None, min_side: int = 512) -> Pict
 def save_png(picture: Picture, path: str | Path) -> Path:
     """Writes a picture, making its folder."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(path)
+    with atomically(path) as partial:
+        Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, "png")
     return path
 
 
@@ -45,6 +47,6 @@ def save_gif(pictures: Sequence[Picture], path: str | Path, milliseconds: int = 
     path = Path(path)
     frames = [Image.fromarray(p) for p in pictures]
     durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    with atomically(path) as partial:
+        frames[0].save(partial, "gif", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return path

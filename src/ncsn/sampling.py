@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError
 from ncsn.images import to_uint8
 from ncsn.random import Draws
+from ncsn.report import refresh_report
 from ncsn.sample_folder import SampleFolder
 from ncsn.samplers import Sampler, State
 from ncsn.samplers.metropolis import energy_of
@@ -63,7 +65,7 @@ def sample(config: DictConfig) -> Path:
     task: Task = build(config.task, "task", score=score, sampler=sampler, num_samples=config.num_samples)
     batches = _batches(task, config.batch_size)
     settings = {
-        "checkpoint": path.name,
+        "checkpoint": path.resolve().name,
         "sha256": _sha256(path),
         "weights": score.weights,
         "seed": config.seed,
@@ -88,6 +90,9 @@ def sample(config: DictConfig) -> Path:
     if trainer.is_global_zero:
         picture = folder.assemble(len(batches), config.format, task)
         log.info(f"samples: {folder.path}\npicture: {picture}")
+        run = path.absolute().parents[1]
+        if (run / "config.yaml").is_file():
+            refresh_report(run)
     if pending:
         trainer.strategy.barrier("assembled")  # before others read what the first process has put together
     return folder.path
@@ -142,6 +147,8 @@ class Drawing(LightningModule):
             for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
                 x = state.x
                 self.progress.step(len(chains), state)
+                if self.trainer.received_sigterm:  # Lightning keeps the signal to itself
+                    raise SystemExit(128 + signal.SIGTERM)
                 if step in keep:
                     frames.append(x[:TRAJECTORY_IMAGES])
         if frames:

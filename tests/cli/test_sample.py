@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,14 @@ def test_a_run_without_average_is_sampled_raw(
     assert "no moving average" in outcome.out
     (folder,) = (only_run(tmp_path) / "samples").iterdir()
     assert "_raw_" in folder.name
+
+
+def test_it_ends_when_it_is_told_to(trained: Path, start: Command, tmp_path: Path) -> None:
+    endless = ["sampler.steps_per_level=1000000", f"out={tmp_path / 'out'}"]
+    process = start("sample", f"ckpt={trained}", *CPU, "num_samples=1", *endless, cwd=tmp_path)
+    for line in iter(process.stdout.readline, ""):
+        if "1 samples from" in line:  # the chains are next
+            break
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM

@@ -50,7 +50,12 @@ class Interpolation:
 
         Let the starts of a group be one and the same, or the ends of a row differ by them too. `normal` is asked for
         (N, …) twice where the sampler asks for (N · num_angles, …) once. For the rest see the sampler.
+
+        Raises:
+            ValueError: the number of chains is no multiple of `num_angles`.
         """
+        if len(x) % self.num_angles:
+            raise ValueError(f"{len(x)} chains: must be a multiple of num_angles={self.num_angles}")
 
         def shared(like: Tensor) -> Tensor:
             group = like[:: self.num_angles]

@@ -37,7 +37,10 @@ def read_images(
     """
     if images in ("train", "val"):
         data = training_data(score, root)
-        data.prepare_data()
+        try:
+            data.prepare_data()
+        except DataError as error:
+            raise DataError(f"{error} (here the key is task.root)") from error
         return data.images("train" if images == "train" else "val")[:limit]
     path = Path(images).expanduser()
     if not path.exists():

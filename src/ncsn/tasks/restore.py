@@ -82,6 +82,8 @@ class Restore(OfImages):
         self.langevin = self.sampler
         self.known = self.make_known(*self.score.image_shape)
         self.known(self.original[:1])  # is it the size that can be measured so?
+        if isinstance(self.known, KnownPixels) and len(self.known.mask.unique()) == 1:
+            raise ValueError("of the pixels of an image, some must be known and some missing; change fraction")
 
     @abstractmethod
     def make_known(self, channels: int, height: int, width: int) -> Known:

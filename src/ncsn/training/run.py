@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
+from ncsn.report import refresh_report
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.training.csv_logger import CSVLogger
@@ -71,6 +72,7 @@ def train(config: DictConfig) -> float | None:
     report(status="finished", metrics=metrics)
     if global_rank() == 0:
         log.info(f"finished: {folder}")
+        refresh_report(folder)
     return metrics.get(config.optimized_metric)
 
 

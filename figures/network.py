@@ -32,7 +32,7 @@ def network_options(description: str) -> argparse.ArgumentParser:
         "--data",
         choices=("auto", "digits", "mnist"),
         default="auto",
-        help="what the small network is trained on; auto: MNIST if it is at hand and a GPU too, otherwise scikit-learn's digits",
+        help="what the small network is trained on; auto: MNIST if it and a GPU are there, else digits",
     )
     parser.add_argument("--root", default="data", help="folder of the data sets (default: data)")
     return parser
@@ -104,7 +104,7 @@ def facts(score: TrainedScore) -> dict[str, object]:
     }
 
 
-def tiles(rows: Tensor, columns: int, titles: list[str] | None = None, title: str = "") -> Figure:
+def tiles(rows: Tensor, columns: int, titles: list[str] | None = None) -> Figure:
     """Images (N, C, H, W) in so many columns, each with its title."""
     picture = grid(rows, columns, min_side=1024)
     height, width = picture.shape[:2]
@@ -114,6 +114,4 @@ def tiles(rows: Tensor, columns: int, titles: list[str] | None = None, title: st
     axes.set_axis_off()
     for column, text in enumerate(titles or []):
         axes.text((column + 0.5) * width / columns, -0.01 * width, text, ha="center", va="bottom", fontsize=8)
-    if title:
-        figure.suptitle(title, y=1.0 + 0.6 / figure.get_figheight(), fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""The two commands, as a user types them and without starting a process, on networks and runs that take seconds."""
+"""The commands, as a user types them and without starting a process, on networks and runs that take seconds."""
 
 import contextlib
 import io
@@ -18,11 +18,13 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from ncsn.cli import main
+from ncsn.evaluation.run import evaluate
+from ncsn.levels import show
 from ncsn.sampling import sample
 from ncsn.training.run import train
 
 ROOT = Path(__file__).parents[1]
-TASKS: dict[str, Callable[..., Any]] = {"train": train, "sample": sample}
+TASKS: dict[str, Callable[..., Any]] = {"train": train, "sample": sample, "evaluate": evaluate, "noise": show}
 
 
 class Outcome(NamedTuple):

@@ -30,9 +30,10 @@ OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
     if path.parent.name in GROUPS and path.stem not in ("trained", "sampling", "image_folder")
+    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr")  # not for the digits, not alone
 ]
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
-OPTIONS += ["data=image_folder data.root=pictures data.image_size=64"]
+OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,37 @@ def test_experiments_are_the_papers_runs(data: str) -> None:
     assert (config.trainer.max_steps, config.callbacks.checkpoint.every_n_train_steps) == (200_000, 5_000)
     assert (config.sampler.steps_per_level, config.sampler.step_size) == (100, 4e-5)
     assert config.callbacks.ema is None
+
+
+NCSNV2 = {  # data, size, category, σ₁, L, T, ε of the released code, batch, iterations, Adam's ε
+    "cifar10": ("CIFAR10", 32, None, 50, 232, 5, 6.2e-6, 128, 300_000, 1e-8),
+    "celeba64": ("CelebA", 64, None, 90, 500, 5, 3.3e-6, 128, 210_000, 1e-8),
+    "lsun_church": ("LSUN", 96, "church_outdoor", 140, 788, 4, 4.9e-6, 128, 200_000, 1e-8),
+    "lsun_bedroom": ("LSUN", 128, "bedroom", 190, 1086, 3, 1.8e-6, 128, 150_000, 1e-8),
+    "lsun_tower": ("LSUN", 128, "tower", 190, 1086, 3, 1.8e-6, 128, 150_000, 1e-8),
+    "ffhq256": ("FFHQ", 256, None, 348, 2311, 3, 9e-7, 32, 80_000, 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", NCSNV2)
+def test_experiments_are_the_runs_of_ncsnv2(name: str) -> None:
+    kind, size, category, sigma_max, levels, steps, epsilon, batch, iterations, adam = NCSNV2[name]
+    config = composed(f"experiment=ncsnv2_{name}")
+    check(config)
+    assert config.name == f"ncsnv2_{name}"
+    assert (config.data._target_, config.data.get("category")) == (f"ncsn.data.{kind}", category)
+    assert (config.data.image_size, config.data.channels, config.data.batch_size) == (size, 3, batch)
+    assert (config.data.flip, config.data.dequantize) == (True, False)
+    assert (config.model._target_, config.model.num_filters) == ("ncsn.networks.NCSNv2", 128)
+    assert (config.model.image_size, config.model.depth) == (size, None)
+    assert (config.noise.sigma_max, config.noise.sigma_min, config.noise.num_levels) == (sigma_max, 0.01, levels)
+    assert config.objective._target_.endswith("denoising_score_matching")
+    assert (config.optimizer.lr, list(config.optimizer.betas), config.optimizer.eps) == (1e-4, [0.9, 0.999], adam)
+    assert (config.optimizer.weight_decay, config.trainer.max_steps) == (0, iterations)
+    assert config.callbacks.ema == {"_target_": "ncsn.training.ema.EMA", "rate": 0.999, "warmup": False}
+    assert config.sampler._target_ == "ncsn.samplers.AnnealedLangevin"
+    assert (config.sampler.steps_per_level, config.sampler.denoise) == (steps, True)
+    assert config.sampler.step_size == pytest.approx(2 * epsilon, rel=1e-12)  # the paper of 2019 doubles the code's
 
 
 def test_a_data_set_alone_picks_the_papers_width() -> None:

@@ -10,14 +10,18 @@ import pytest
 import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
-CORE = ["noise", "objectives", "energy", "random", "samplers", "restoration", "networks"]
+CORE = ["noise", "objectives", "energy", "random", "samplers", "restoration", "networks", "authors"]
 SHELL_LIBRARIES = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb"}
 
 FILES = {  # the files of the package by the names of their modules
     ".".join(("ncsn", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-CORE_MODULES = [module for module in FILES if any(f"{module}.".startswith(f"ncsn.{name}.") for name in CORE)]
+CORE_MODULES = [  # a command's entry, `python -m ncsn.noise`, is no part of what it is named after
+    module
+    for module in FILES
+    if any(f"{module}.".startswith(f"ncsn.{name}.") for name in CORE) and not module.endswith(".__main__")
+]
 
 
 def imports(source: str, module: str, is_package: bool = False) -> set[str]:

@@ -3,11 +3,12 @@
 from ncsn import data, images, noise, objectives, restoration, samplers
 from ncsn.checkpoint import load_score
 from ncsn.energy import EnergyScore
-from ncsn.networks import NCSN
+from ncsn.networks import NCSN, NCSNv2
 
 __all__ = [
     "NCSN",
     "EnergyScore",
+    "NCSNv2",
     "data",
     "images",
     "load_score",

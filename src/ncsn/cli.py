@@ -41,7 +41,7 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
         except UserError as error:
             if traceback_wanted or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            _exit(error)  # here, where Hydra has no words of its own to add
+            _exit(error, config_name)  # here, where Hydra has no words of its own to add
 
     try:
         sys.argv[1:] = rewrite(sys.argv[1:], config_name)
@@ -49,7 +49,7 @@ def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except (UserError, HydraException) as error:
         if traceback_wanted:
             raise
-        _exit(error)
+        _exit(error, config_name)
     finally:
         if SweepTable.folder is not None:
             print_sweep(SweepTable.folder)
@@ -64,12 +64,12 @@ class SweepTable(Callback):
         SweepTable.folder = Path(config.hydra.sweep.dir)
 
 
-def _exit(error: Exception) -> NoReturn:
-    print(f"error: {explain(error)}", file=sys.stderr)
+def _exit(error: Exception, config_name: str) -> NoReturn:
+    print(f"error: {explain(error, config_name)}", file=sys.stderr)
     sys.exit(2)
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception, config_name: str) -> str:
     """One line for an error of this project or of Hydra's composition; a misspelt key gets a suggestion."""
     if isinstance(error, UserError):
         return str(error)
@@ -79,10 +79,10 @@ def explain(error: Exception) -> str:
         return text.split(" Config search path")[0]
     cause = " ".join(str(error.__cause__).split("full_key")[0].split()) if error.__cause__ else ""
     parent, _, name = key[1].rpartition(".")
-    allowed = _keys_at(parent)
+    allowed = _keys_at(parent, config_name)
     while parent and not allowed:  # a part before the last is misspelt already
         parent, _, name = parent.rpartition(".")
-        allowed = _keys_at(parent)
+        allowed = _keys_at(parent, config_name)
     if not allowed or name in allowed:
         return f"{key[1]}: {cause or text}"
     where = f" of {parent}" if parent else ""
@@ -140,14 +140,14 @@ def _newest_run(arguments: list[str]) -> Path | None:
     return runs[-1] if runs else None
 
 
-def _keys_at(path: str) -> list[str]:
+def _keys_at(path: str, config_name: str) -> list[str]:
     """Keys of a node in the configuration that the command line's valid part composes."""
     GlobalHydra.instance().clear()
     groups = [a for a in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", a)]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for overrides in (groups, []):
             try:
-                node: Any = compose(Path(sys.argv[0]).stem, overrides)
+                node: Any = compose(config_name, overrides)
                 for part in filter(None, path.split(".")):
                     node = node[part]
                 return [str(k) for k in node if not str(k).startswith("_")]

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
+from ncsn import noise
 from ncsn.errors import ConfigError, UserError
 
 
@@ -35,6 +36,9 @@ def slug(text: str, max_length: int = 160) -> str:
 
 
 OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver(  # ${published:sigma_max,32}: of the ladder for images of 32 pixels
+    "published", lambda what, image_size: getattr(noise.published(image_size), what), replace=True
+)
 
 _ANY_CLASS: ConfigDict = {"arbitrary_types_allowed": True}
 

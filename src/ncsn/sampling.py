@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ncsn.checkpoint import TrainedScore, load_score, resolve
+from ncsn.checkpoint.hub import outside_cache
 from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError
 from ncsn.images import to_uint8
@@ -52,7 +53,7 @@ def sample(config: DictConfig) -> Path:
         raise ConfigError(f"trajectory={config.trajectory}: must not be negative (0: none)")
 
     path = resolve(config.ckpt)
-    score = load_score(path, config.weights)
+    score = load_score(path, config.weights, **assumed(config))
     if score.weights != config.weights:
         log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
     sampler_node = _sampler_node(config, score)
@@ -65,16 +66,18 @@ def sample(config: DictConfig) -> Path:
     task: Task = build(config.task, "task", score=score, sampler=sampler, num_samples=config.num_samples)
     batches = _batches(task, config.batch_size)
     settings = {
-        "checkpoint": path.resolve().name,
+        "checkpoint": outside_cache(path).resolve().name,
         "sha256": _sha256(path),
         "weights": score.weights,
+        "authors": assumed(config),
         "seed": config.seed,
         "batch_size": len(batches[0]),
         "precision": config.trainer.precision,
         "sampler": sampler_node,
         "task": {str(key): value for key, value in config.task.items()} | task.settings,
     }
-    folder = SampleFolder(Path(config.out), settings) if config.out else SampleFolder.beside(path, settings)
+    place = outside_cache(path)
+    folder = SampleFolder(Path(config.out), settings) if config.out else SampleFolder.beside(place, settings)
     pending = [i for i, chains in enumerate(batches) if not folder.is_done(i, len(chains))]
     if config.trajectory:
         pending = sorted({0, *pending})  # its frames have to be drawn, even if the samples are there
@@ -187,6 +190,11 @@ class Progress(Callback):
         rates = [a / n for a, n in zip(self.accepted.tolist(), self.proposals, strict=True) if n]
         if rates and trainer.is_global_zero:
             log.info(f"accepted: {sum(rates) / len(rates):.0%} of the proposals, {min(rates):.0%} at the worst level")
+
+
+def assumed(config: DictConfig) -> dict[str, Any]:
+    """What a configuration says of an authors' checkpoint that the file does not."""
+    return build(config.authors, "authors").given if "authors" in config else {}
 
 
 def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:

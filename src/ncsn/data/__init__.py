@@ -3,13 +3,17 @@
 from ncsn.data.celeba import CelebA
 from ncsn.data.cifar10 import CIFAR10
 from ncsn.data.digits import Digits
+from ncsn.data.ffhq import FFHQ
 from ncsn.data.image_folder import ImageFolder
+from ncsn.data.lsun import LSUN
 from ncsn.data.mnist import MNIST
 from ncsn.data.module import ImageDataModule
 from ncsn.data.stream import Batch, BatchStream, OrderedBatches
 
 __all__ = [
     "CIFAR10",
+    "FFHQ",
+    "LSUN",
     "MNIST",
     "Batch",
     "BatchStream",

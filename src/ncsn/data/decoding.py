@@ -1,20 +1,29 @@
 """Image files to arrays."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ncsn.errors import DataError
+
+
+class Source(Protocol):
+    """What holds an encoded image: a path, or something that can be opened like one. Its text names it in errors."""
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
 
 
 class DecodedFiles:
     """Image files, each decoded when it is asked for: item i is uint8 (C, H, W).
 
     Args:
-        files: where the images are.
+        files: where the images are; asked for one by one.
         channels: C, 1 for grey or 3 for RGB.
         transform: from a PIL image of mode L or RGB to one of the size wanted.
 
@@ -22,22 +31,33 @@ class DecodedFiles:
         DataError: on access, if the file is not an image that can be read and transformed.
     """
 
-    def __init__(self, files: Sequence[Path], channels: int, transform: Callable[[Image.Image], Image.Image]) -> None:
+    def __init__(
+        self, files: Sequence[Source], channels: int, transform: Callable[[Image.Image], Image.Image]
+    ) -> None:
         self.files, self.channels, self.transform = files, channels, transform
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        path = self.files[i]
+        source = self.files[i]
         try:
-            pixels = np.asarray(self.transform(open_image(path, self.channels)))
+            with source.open("rb") as file:
+                pixels = np.asarray(self.transform(open_image(file, self.channels)))
         except Exception as error:  # decoders fail in many ways on bytes that are not theirs
-            raise DataError(f"{path}: not an image that can be used ({error}); replace or remove it") from error
+            raise DataError(f"{source}: not an image that can be used ({error}); replace or remove it") from error
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def open_image(path: Path, channels: int) -> Image.Image:
+def find_images(folder: Path) -> Iterator[Path]:
+    """The image files in a folder and the folders in it, by their names, in no order; none if there is no folder."""
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def open_image(path: Path | IO[bytes], channels: int) -> Image.Image:
     """An image file as a PIL image of mode L (`channels` = 1) or RGB (3), upright.
 
     Transparent parts become white; 16 bits a channel become 8. Raises what PIL raises.

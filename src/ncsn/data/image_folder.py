@@ -1,6 +1,5 @@
 """Any folder of images."""
 
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import ClassVar
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from ncsn.data.decoding import DecodedFiles, fit
+from ncsn.data.decoding import DecodedFiles, find_images, fit
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 from ncsn.random import key_to_seed
@@ -40,12 +39,7 @@ class ImageFolder(ImageDataModule):
         root = Path(self.root)
         if not root.is_dir():
             raise DataError(f"{root}: not a folder; set data.root to the folder that has the images")
-        names = [
-            Path(folder, name).relative_to(root).as_posix()
-            for folder, _, names in os.walk(root, followlinks=True)
-            for name in names
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
-        ]
+        names = [path.relative_to(root).as_posix() for path in find_images(root)]
         if len(names) < 2:
             raise DataError(f"{root}: expected two images or more, found {len(names)} {IMG_EXTENSIONS}")
         names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))

@@ -104,11 +104,11 @@ class ImageDataModule(L.LightningDataModule, ABC):
         Raises:
             DataError: `prepare_data` has not been called.
         """
-        return cache.load_images(self._cache(split))
+        return cache.load_images(self.cache_folder(split))
 
     def labels(self, split: Split) -> Tensor | None:
         """The labels of a split, int64 (N,), None if the set has none."""
-        return cache.load_labels(self._cache(split))
+        return cache.load_labels(self.cache_folder(split))
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What the images of a split are: data set, preprocessing, and a fingerprint of the files they come from.
@@ -116,7 +116,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         Raises:
             DataError: `prepare_data` has not been called.
         """
-        return {**cache.load_meta(self._cache(split)), "split": split}
+        return {**cache.load_meta(self.cache_folder(split)), "split": split}
 
     # What Lightning calls.
 
@@ -129,10 +129,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
             }
-            if not cache.is_current(self._cache(split), meta):
+            if not cache.is_current(self.cache_folder(split), meta):
                 images, labels = self.read(split, files)
                 shape = (self.channels, self.image_size, self.image_size)
-                cache.build(self._cache(split), meta, images, labels, shape)
+                cache.build(self.cache_folder(split), meta, images, labels, shape)
 
     def setup(self, stage: str | None = None) -> None:
         """Check that the batch size suits the set and the number of devices.
@@ -215,6 +215,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
     def _cache_dir(self) -> Path:
         return Path(self.root, "cache") if self.cache_dir is None else Path(self.cache_dir)
 
-    def _cache(self, split: Split) -> Path:
+    def cache_folder(self, split: Split) -> Path:
+        """Where the decoded images of a split are, or will be."""
         digest = hashlib.blake2b(repr(self._cache_parameters()).encode(), digest_size=4).hexdigest()
         return self._cache_dir / f"{self.name}-{split}-{self.image_size}px-{digest}"

@@ -122,7 +122,9 @@ class Classifier(FeatureNetwork):
         return network.eval()
 
     @classmethod
-    def for_data(cls, data: ImageDataModule, folder: Path | None = None, device: Device = "cpu") -> "Classifier":
+    def for_data(
+        cls, data: ImageDataModule, folder: str | Path | None = None, device: Device = "cpu"
+    ) -> "Classifier":
         """The classifier of a data set that is prepared: loaded, or trained and kept.
 
         Args:
@@ -134,7 +136,7 @@ class Classifier(FeatureNetwork):
             ConfigError: the data set has no labels.
             DataError: the file is damaged, or holds the classifier of other data.
         """
-        folder = Path(data.root, "classifiers") if folder is None else folder
+        folder = Path(data.root, "classifiers") if folder is None else Path(folder).expanduser()
         path = folder / f"{data.name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
         if not path.is_file():
             train_classifier(data, device=device).save(path)

@@ -60,12 +60,13 @@ class Extraction(LightningModule):
         self.bar = tqdm(total=len(pending), desc=f"Features by {self.network.name}", unit="batch", disable=hidden)
         return DataLoader(pending, batch_size=None)  # type: ignore[arg-type]
 
-    def predict_step(self, number: int, batch_idx: int) -> None:
+    def predict_step(self, number: int, batch_idx: int) -> int:
         images = next(batch for at, batch in self.batches if at == number)  # they are read in order
         (found,) = extract_batches(self.network, [images], self.device)
         with atomically(self.part(number)) as partial, partial.open("wb") as file:
             np.savez(file, features=found.features.numpy(), logits=found.logits.numpy())
         self.bar.update()
+        return number
 
     def on_predict_end(self) -> None:
         self.bar.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 import hydra
 import torch
+import wandb
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, distributed
@@ -38,9 +39,11 @@ from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import ALL, FEWEST, ScoreSettings, compute_scores
 from ncsn.files import atomically, write_text
 from ncsn.images import grid, save_png
+from ncsn.report import refresh_report
 from ncsn.samplers import DivergedError
-from ncsn.sampling import sample
+from ncsn.sampling import assumed, sample
 from ncsn.tasks.images import training_data
+from ncsn.training.run import build_loggers
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +55,8 @@ SHOWN, NEIGHBOURS = 10, 8
 def evaluate(config: DictConfig) -> dict[str, float]:
     """Scores what a composed configuration names, writes `evaluation.json` beside the samples, and prints a table.
 
-    What was drawn or scored before with the same settings is not done again: `evaluation.json` is the evaluation asked
-    for last, and every one is kept in `evaluations/<digest of its protocol>/`.
+    What was drawn or scored before with the same settings is not done again: `evaluation.json` is the evaluation
+    asked for last, and every one is kept in `evaluations/<digest of its protocol>/`.
 
     Returns:
         The scores by their names, of a run those of its best checkpoint; nothing on processes but the first.
@@ -68,8 +71,12 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     path = Path(config.ckpt).expanduser()
     if path.is_dir():
         return _of_run(config, path)
-    record = _of_checkpoint(config, resolve(path), config.num_samples or SAMPLES)
-    return {} if record is None else record["scores"]
+    path = resolve(config.ckpt)
+    record = _of_checkpoint(config, path, config.num_samples or SAMPLES)
+    if record is None:
+        return {}
+    _publish(config, path.absolute().parents[1], [record])
+    return record["scores"]
 
 
 def _of_samples(config: DictConfig, path: Path) -> dict[str, float]:
@@ -79,7 +86,7 @@ def _of_samples(config: DictConfig, path: Path) -> dict[str, float]:
     data: ImageDataModule = build(config.data, "data")
     images = images_of(path, data.channels)
     judge = Judge(config, data)
-    judge.try_out(images.shape)
+    judge.try_out(images.shape, len(images))
     if config.out is not None:
         folder = Path(config.out)
     elif _drawn(images) is not None:
@@ -95,7 +102,7 @@ def _of_run(config: DictConfig, run: Path) -> dict[str, float]:
     """Every checkpoint of a run: the curve of their scores, and a link to the best."""
     resolve(run)  # there is one at least
     curve = Curve.read(run)
-    scored = False
+    records: list[dict[str, Any]] = []
     for path in sorted((run / "checkpoints").glob("step_*.ckpt")):
         try:
             record = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
@@ -105,21 +112,22 @@ def _of_run(config: DictConfig, run: Path) -> dict[str, float]:
             log.warning(f"{path.name}: no scores; {error}")  # a young network's; no reason to leave out the others
             continue
         if record is not None:
-            scored = True
+            records.append(record)
             curve.add(path, record["scores"], _settings(record["protocol"]))
-    if not scored:  # not the first process
+    if not records:  # not the first process
         return {}
     print(f"\n{curve}")
+    _publish(config, run, records)
     return curve.best["scores"]
 
 
 def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
     """The record of samples of a checkpoint, drawn unless they are there."""
-    score = load_score(path, config.weights)
+    score = load_score(path, config.weights, **assumed(config))
     other = None if config.against is None else _other(config, score)
     judge = Judge(config, build(config.data, "data") if "data" in config else training_data(score, config.root))
-    judge.try_out(score.image_shape)
-    keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out")
+    judge.try_out(score.image_shape, num_samples)
+    keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out", "authors")
     settings = {"ckpt": str(path), "num_samples": num_samples, "format": "npz", "trajectory": 0}
     task = {"_target_": "ncsn.tasks.Generate"}
     start = time.perf_counter()
@@ -129,9 +137,27 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     return judge(images_of(folder), folder, score, other, seconds)
 
 
+def _publish(config: DictConfig, run: Path, records: list[dict[str, Any]]) -> None:
+    """Sends scores of a run's checkpoints to its dashboards, and renews its report."""
+    if not (run / "config.yaml").is_file():
+        if config.logger:
+            log.warning(f"logger: {run} is no folder of a run; the scores go to no dashboard")
+        return
+    try:
+        for logger in build_loggers(config, run)[1:]:  # all but the CSV, in which a training's rows are
+            for record in records:
+                logger.log_metrics(
+                    {f"eval/{name}": value for name, value in record["scores"].items()}
+                    | {"step": record["checkpoint"]["step"]}
+                )
+    finally:
+        wandb.finish()
+    refresh_report(run)
+
+
 def _other(config: DictConfig, score: TrainedScore) -> TrainedScore:
     """The network that another is compared with, if that can be done."""
-    other = load_score(Path(config.against).expanduser(), config.weights)
+    other = load_score(config.against, config.weights)
     if not torch.equal(other.sigmas, score.sigmas):
         raise ConfigError(
             f"against={config.against}: has other noise levels ({_ladder(other.sigmas)}, not "
@@ -139,8 +165,8 @@ def _other(config: DictConfig, score: TrainedScore) -> TrainedScore:
         )
     if other.image_shape != score.image_shape:
         raise ConfigError(
-            f"against={config.against}: has images of {other.image_shape}, not {score.image_shape}; losses compare on "
-            "the same ones only"
+            f"against={config.against}: has images of {other.image_shape}, not {score.image_shape}; losses "
+            "compare on the same ones only"
         )
     return other
 
@@ -156,20 +182,23 @@ class Judge:
     def __init__(self, config: DictConfig, data: ImageDataModule) -> None:
         self.config, self.data = config, data
         # Samples are drawn as precisely as the user says, features always computed in full precision.
-        self.trainer: Trainer = build(OmegaConf.merge(config.trainer, {"precision": "32-true"}), "trainer")
+        self.trainer: Trainer = build(OmegaConf.create({**config.trainer, "precision": "32-true"}), "trainer")
         data.prepare_data()
         self.network = build_features(config.features, data)
         self.kept = Path(config.references or Path(data.root, "references"))
         if config.reference in ("train", "val"):
-            self.compared_with = data.identity(config.reference)
+            self.compared_with, shown = data.identity(config.reference), data.images(config.reference)
+            self.real = (tuple(shown.shape[1:]), len(shown))
         else:
             images = images_of(Path(config.reference).expanduser(), data.channels)
-            self.compared_with = images.identity()
-            self.try_out(images.shape)
+            self.compared_with, self.real = images.identity(), (images.shape, len(images))
 
-    def try_out(self, shape: tuple[int, ...]) -> None:
-        """What the feature network refuses of images of this shape is told before any are drawn."""
-        extract(self.network, [torch.zeros(1, *shape, dtype=torch.uint8)])
+    def try_out(self, shape: tuple[int, ...], count: int) -> None:
+        """What the network or the scores refuse of so many images of this shape is told before they are drawn."""
+        real_shape, real_count = self.real
+        ScoreSettings.suited_to(count, real_count)
+        for size in {shape, real_shape}:
+            extract(self.network, [torch.zeros(1, *size, dtype=torch.uint8)])
 
     def __call__(
         self,
@@ -192,12 +221,16 @@ class Judge:
         kept = folder / "evaluations" / _digest(protocol)
         record = _read(kept / "evaluation.json")
         if record is None or record["protocol"] != protocol:
-            record = {"protocol": protocol, "seconds": seconds or {}}
-            parts = folder / f".features-{_digest(self._features_of(images) | {'batch': self.config.batch_size})}"
-            samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, parts)
+            seconds = {} if seconds is None else seconds
+            parts = {key: protocol[key] for key in ("samples", "features")} | {"batch_size": self.config.batch_size}
+            unfinished = folder / f".features-{_digest(parts)}"
+            with _timed(seconds, "features"):
+                samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, unfinished)
             if samples is not None:
-                ...
-        if not self.trainer.is_global_zero:
+                record = {"protocol": protocol} | self._judge(images, samples, kept, score, other, seconds)
+                write_text(kept / "evaluation.json", json.dumps(record, indent=2))
+                shutil.rmtree(unfinished)
+        if record is None or not self.trainer.is_global_zero:
             return None
         for name in ("evaluation.json", "neighbours.png"):
             if (kept / name).is_file():
@@ -206,55 +239,59 @@ class Judge:
         _print(record, folder)
         return record
 
+    def _protocol(self, images: ImageSet, other: TrainedScore | None) -> dict[str, Any]:
+        """What the record depends on."""
+        config, described = self.config, self.network.describe()
+        against = None
+        if other is not None:
+            path = resolve(config.against).resolve()
+            against = {"path": str(path), "file": fingerprint([path], path.parent), "weights": other.weights}
+        return {
+            "samples": (_drawn(images) or images.identity()) | {"count": len(images)},
+            "features": {"name": described["name"], "checksum": described["checksum"]},
+            "reference": self.compared_with,
+            "data": self.data.identity("train"),
+            "scores": list(config.scores),
+            "against": against,
+        }
+
     def _judge(
         self,
         images: ImageSet,
+        samples: Features,
         folder: Path,
         score: TrainedScore | None,
-        record: dict[str, Any],
+        other: TrainedScore | None,
         seconds: dict[str, float],
-    ) -> dict[str, Any] | None:
-        with _timed(seconds, "features"):
-            samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, folder)
-        if samples is None:
-            return None
+    ) -> dict[str, Any]:
         self.device = self.trainer.strategy.root_device
         with _timed(seconds, "reference"):
             reference = self._reference(self.config.reference)
         with _timed(seconds, "scores"):
             settings = ScoreSettings.suited_to(len(samples), len(reference.features))
-            record["scores"] = compute_scores(
+            scores = compute_scores(
                 samples, reference, which=list(self.config.scores), settings=settings, device=self.device
             )
-        record |= {"num_samples": len(samples), "features": self.network.describe(), "settings": asdict(settings)}
-        record |= {
+        record = {
+            "scores": scores,
+            "num_samples": len(samples),
+            "features": self.network.describe(),
+            "settings": asdict(settings),
             "samples": str(images.path),
             "reference": reference.key["images"] | {"count": len(reference.features)},
         }
-        record |= _origin(folder, score)
+        record |= _origin(images, score)
         with _timed(seconds, "beyond"):
             record["memorisation"] = self._memorisation(images, samples, folder)
             if isinstance(self.network, Classifier):
                 record["classes"] = _classes(samples)
-            if score is not None:
-                record |= self._held_out(score)
+            if score is not None and self.data.images("val").shape[1:] == score.image_shape:
+                record["held_out"] = self._held_out(score)
+            if other is not None and "held_out" in record:
+                record["held_out_against"] = self._held_out(other) | {"checkpoint": self.config.against}
         record["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
         record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torch-fidelity")}
-        write_text(folder / "evaluation.json", json.dumps(record, indent=2))
         return record
-
-    def _protocol(self, images: ImageSet, folder: Path) -> dict[str, Any]:
-        """What the record depends on; another one is made anew."""
-        config, described = self.config, self.network.describe()
-        reference = config.reference
-        of = self.data.identity(reference) if reference in ("train", "val") else images_of(Path(reference)).identity()
-        return {
-            "samples": (_read(folder / "settings.json") or images.identity()) | {"count": len(images)},
-            "features": {"name": described["name"], "checksum": described["checksum"]},
-            "reference": of,
-            "scores": list(config.scores),
-            "against": config.against,
-        }
 
     def _reference(self, name: str) -> Reference:
         options: dict[str, Any] = {"device": self.device, "batch_size": self.config.batch_size}
@@ -273,40 +310,30 @@ class Judge:
             return None  # of another size than the data set's
         of_training = self._reference("train").features.features
         of_held_out = extract(self.network, held_out.split(self.config.batch_size), self.device).features
-        compared = {
-            "pixels": (x.float() / 255, held_out.float() / 255, training / 255),
-            "features": (samples.features[: len(x)], of_held_out, of_training),
+        compared = {  # with the unit of distance; images as they lie on disk, which may be more than memory holds
+            "pixels": (x, held_out, training, 255),
+            "features": (samples.features[: len(x)], of_held_out, of_training, 1),
         }
+        count = min(NEIGHBOURS, len(training))
         result, rows = {}, []
-        for name, (drawn, held, database) in compared.items():
-            found = nearest(drawn, database, NEIGHBOURS, device=self.device)
+        for name, (drawn, held, database, unit) in compared.items():
+            found = nearest(drawn, database, count, device=self.device)
             result[name] = {
-                "samples_to_training": _quartiles(found.distances[:, 0]),
-                "held_out_to_training": _quartiles(nearest(held, database, device=self.device).distances[:, 0]),
+                "samples_to_training": _quartiles(found.distances[:, 0] / unit),
+                "held_out_to_training": _quartiles(
+                    nearest(held, database, device=self.device).distances[:, 0] / unit
+                ),
             }
             rows += [torch.cat([x[:SHOWN, None], training[found.indices[:SHOWN]]], dim=1)]
         picture = torch.cat(rows, dim=1).flatten(0, 1).float() / 255
-        save_png(grid(picture, 2 * (NEIGHBOURS + 1)), folder / "neighbours.png")
+        save_png(grid(picture, 2 * (count + 1)), folder / "neighbours.png")
         return result
 
     def _held_out(self, score: TrainedScore) -> dict[str, Any]:
-        """The loss on held-out images by noise level; of another checkpoint with the same noise, if one is named."""
-        images = self.data.images("val")[:LOOKED_AT]
-
-        def loss(score: TrainedScore) -> dict[str, Any]:
-            network = score.network.to(self.device)
-            return loss_by_level(network, images, score.sigmas, seed=self.config.seed, device=self.device)._asdict()
-
-        result = {"held_out": loss(score)}
-        if self.config.against is not None:
-            other = load_score(self.config.against, self.config.weights)
-            if not torch.equal(other.sigmas, score.sigmas):
-                raise ConfigError(
-                    f"against={self.config.against}: has other noise levels ({_ladder(other.sigmas)}, not "
-                    f"{_ladder(score.sigmas)}); losses compare at the same ones only"
-                )
-            result["held_out_against"] = loss(other) | {"checkpoint": self.config.against}
-        return result
+        """The loss on held-out images by noise level; the noise is the same for all networks."""
+        images, network = self.data.images("val")[:LOOKED_AT], score.network.to(self.device)
+        loss = loss_by_level(network, images, score.sigmas, seed=self.config.seed, device=self.device)
+        return loss._asdict() | {"loss_per_dim": loss.loss_per_dim}
 
 
 def build_features(node: DictConfig, data: ImageDataModule) -> FeatureNetwork:
@@ -323,20 +350,55 @@ def build_features(node: DictConfig, data: ImageDataModule) -> FeatureNetwork:
 def _check_values(config: DictConfig) -> None:
     if (config.ckpt is None) == (config.samples is None):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
-    if config.against is not None and config.ckpt is None:
-        raise ConfigError("against: two checkpoints are compared; give the other one as ckpt=…")
+    for key in ("num_samples", "against") if config.ckpt is None else ():
+        if config[key] is not None:
+            raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
+    if config.root is not None and "data" in config:
+        raise ConfigError(
+            f"root={config.root}: is where a checkpoint's own data set lies; set data.root={config.root}"
+        )
+    for key, least in (("num_samples", FEWEST), ("batch_size", 1), ("seed", None)):
+        value = config[key]
+        if key == "num_samples" and value is None:
+            continue
+        if not isinstance(value, int) or (least is not None and value < least):
+            raise ConfigError(f"{key}={value}: must be an integer{'' if least is None else f', at least {least}'}")
+    if config.weights not in ("ema", "raw"):
+        raise ConfigError(f"weights={config.weights}: must be ema or raw")
+    if isinstance(config.scores, str) or not config.scores:
+        raise ConfigError(f"scores={config.scores}: must be a list of some of {', '.join(ALL)}, say scores=[frechet]")
     for name in config.scores:
         if name not in ALL:
             raise ConfigError(f"scores={list(config.scores)}: {name} is none of {', '.join(ALL)}")
-    if config.ckpt is not None and config.out is not None and Path(config.ckpt).is_dir():
-        raise ConfigError(
-            "out: each checkpoint of a run has a folder of its own; leave it out, or give one checkpoint"
-        )
+    if config.ckpt is not None and Path(config.ckpt).expanduser().is_dir():
+        if config.out is not None:
+            raise ConfigError(
+                f"out={config.out}: each checkpoint of a run has a folder of its own; leave it out, or give one "
+                "checkpoint"
+            )
+        if "frechet" not in config.scores:
+            raise ConfigError(
+                f"scores={list(config.scores)}: the best checkpoint is chosen by frechet, which is missing"
+            )
 
 
-def _origin(folder: Path, score: TrainedScore | None) -> dict[str, Any]:
-    """How samples of ours were drawn."""
-    drawn = _read(folder / "settings.json")
+def _drawn(images: ImageSet) -> dict[str, Any] | None:
+    """How samples of ours were drawn; None of others."""
+    if images.path.name not in ("samples.npz", "images"):
+        return None
+    settings = _read(images.path.parent / "settings.json")
+    needed = {"checkpoint", "sha256", "weights", "seed", "batch_size", "precision", "sampler"}
+    return settings if settings is not None and needed <= settings.keys() else None
+
+
+def _settings(protocol: dict[str, Any]) -> dict[str, Any]:
+    """What the scores of a run's checkpoints have in common."""
+    drawn = {key: protocol["samples"][key] for key in ("weights", "seed", "batch_size", "precision", "sampler")}
+    return drawn | {"features": protocol["features"]["checksum"], "reference": protocol["reference"]}
+
+
+def _origin(images: ImageSet, score: TrainedScore | None) -> dict[str, Any]:
+    drawn = _drawn(images)
     if drawn is None:
         return {"checkpoint": None, "sampler": None, "denoise": None, "network_evaluations": None, "seed": None}
     step = None if score is None else score.step
@@ -382,6 +444,10 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - start
 
 
+def _digest(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_text())
@@ -401,8 +467,9 @@ def _print(record: dict[str, Any], folder: Path) -> None:
             print(f"  {name.ljust(width)}  {value:.5g}{spread}")
     accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
     reference = record["reference"]
+    of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
     print(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
-    print(f"  reference  {reference['count']} images, {reference.get('name', '')} {reference.get('split', '')}")
+    print(f"  reference  {reference['count']} images, {of}")
     if record["sampler"]:
         denoise = {True: ", denoised", False: ", not denoised", None: ""}[record["denoise"]]
         sampler = record["sampler"]["_target_"].rpartition(".")[2]

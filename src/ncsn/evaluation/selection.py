@@ -19,7 +19,8 @@ from ncsn.evaluation.scores import compute_scores
 from ncsn.images import to_uint8
 from ncsn.random import Draws
 from ncsn.samplers import DivergedError, Sampler
-from ncsn.training.ema import averaged_weights
+from ncsn.training.callbacks import Checkpoints
+from ncsn.training.ema import EMA, averaged_weights
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +67,32 @@ class SelectBest(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Makes what is needed, before any training is spent on what cannot be scored."""
-        if trainer.checkpoint_callback is None:
+        # Where there is none Lightning has one of its own, whose files are named otherwise.
+        if not isinstance(trainer.checkpoint_callback, Checkpoints):
             raise ConfigError("callbacks.selection: chooses among checkpoints, and callbacks.checkpoint is null")
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        first = trainer.is_global_zero
+        if not first:
+            trainer.strategy.barrier("features")  # the first process makes what the others read
+        try:
+            self.network = self._features(data, pl_module.device)
+            if first:
+                kept = Path(data.root, "references")
+                self.reference = Reference.of(data, "train", self.network, kept, device=pl_module.device)
+        finally:
+            if first:
+                trainer.strategy.barrier("features")
+
+    def _features(self, data: ImageDataModule, device: torch.device) -> FeatureNetwork:
         if self.features == "inception":
-            self.network: FeatureNetwork = Inception(self.weights_path)
-        else:
-            self.network = Classifier.for_data(data, device=pl_module.device)
-        if trainer.is_global_zero:
-            kept, device = Path(data.root, "references"), pl_module.device
-            self.reference = Reference.of(data, "train", self.network, kept, device=device)
-        trainer.strategy.barrier("reference")
+            return Inception(self.weights_path)
+        return Classifier.for_data(data, device=device)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.resumed = step = trainer.global_step
+        scored = [c["step"] for c in Curve.read(self.folder).checkpoints]
+        if step not in scored and self._checkpoint(step).is_file():  # the run ended before it was scored
+            self.due = step
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.due = trainer.global_step  # the file is not there yet
@@ -91,26 +107,41 @@ class SelectBest(Callback):
         if self.due is None:
             return
         step, self.due = self.due, None
-        try:
-            samples = self._samples(trainer, pl_module)
-        except DivergedError as error:  # a young network's; no reason to end its training
-            log.warning(f"no score at step {step}: {error}")
-            return
-        if samples is None:
+        samples = self._samples(trainer, pl_module)
+        if isinstance(samples, str):  # a young network's; no reason to end its training
+            log.warning(f"no score at step {step}: {samples}")
+        if not isinstance(samples, Features):
             return
         scores = compute_scores(samples, self.reference, which=["frechet"], device=pl_module.device)
         curve = Curve.read(self.folder)
-        best = curve.add(self.folder / "checkpoints" / f"step_{step:07d}.ckpt", scores)
-        for logger in trainer.loggers:
+        best = curve.add(self._checkpoint(step), scores, self._settings(trainer, pl_module))
+        # Of what a resumed run logs, the first step is taken for the first that is repeated.
+        for logger in trainer.loggers if step != self.resumed else []:
             logger.log_metrics({f"eval/{name}": value for name, value in scores.items()} | {"step": step}, step)
         (name, value), *_ = scores.items()
         log.info(f"step {step}: {name} {value:.5g}{', the best so far' if best else ''}")
 
-    def _samples(self, trainer: Trainer, pl_module: LightningModule) -> Features | None:
-        """Features of all samples on the first process, drawn by all of them."""
+    def _checkpoint(self, step: int) -> Path:
+        return self.folder / "checkpoints" / f"step_{step:07d}.ckpt"
+
+    def _settings(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What the scores depend on beside the checkpoint, as `evaluate.py` says it."""
+        averaged = any(isinstance(c, EMA) for c in trainer.callbacks)  # type: ignore[attr-defined]
+        return {
+            "weights": "ema" if averaged else "raw",
+            "seed": self.seed,
+            "batch_size": min(self.batch_size, self.num_samples),
+            "precision": "32-true",
+            "sampler": pl_module.hparams["sampler"],
+            "features": self.network.checksum,
+            "reference": self.reference.key["images"],
+        }
+
+    def _samples(self, trainer: Trainer, pl_module: LightningModule) -> Features | str | None:
+        """Features of all samples on the first process, drawn by all of them; or how some chains diverged."""
         numbers = range(-(-self.num_samples // self.batch_size))
         mine: dict[int, Features] = {}
-        error: DivergedError | None = None
+        error: str | None = None
         training = pl_module.training
         pl_module.eval()
         try:
@@ -119,7 +150,7 @@ class SelectBest(Callback):
                     images = torch.from_numpy(to_uint8(self._draw(pl_module, number))).permute(0, 3, 1, 2)
                     mine[number] = extract(self.network, [images], pl_module.device)
         except DivergedError as diverged:
-            error = diverged
+            error = str(diverged)
         finally:
             pl_module.train(training)
             self.network.cpu()
@@ -129,7 +160,7 @@ class SelectBest(Callback):
         else:
             everyone = [(mine, error)]
         if diverged_somewhere := next((e for _, e in everyone if e is not None), None):
-            raise diverged_somewhere
+            return diverged_somewhere if trainer.is_global_zero else None
         if not trainer.is_global_zero:
             return None
         batches = [found for _, found in sorted(item for part, _ in everyone for item in part.items())]

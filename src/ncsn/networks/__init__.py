@@ -2,5 +2,6 @@
 
 from ncsn.networks.energy import EnergyNCSN
 from ncsn.networks.ncsn import NCSN
+from ncsn.networks.ncsnv2 import NCSNv2
 
-__all__ = ["NCSN", "EnergyNCSN"]
+__all__ = ["NCSN", "EnergyNCSN", "NCSNv2"]

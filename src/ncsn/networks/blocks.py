@@ -1,9 +1,11 @@
 """Building blocks of the score networks: normalisation, residual and refine blocks (Song & Ermon 2019, App. A).
 
-Every block is called as block(x, level): feature maps (B, C, H, W) and the noise level's index (B,).
+Every block is called as block(x, level): feature maps (B, C, H, W) and the noise level's index (B,), or None where no
+normalisation asks for it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +14,35 @@ from torch import Tensor, nn
 Norm = Callable[[int], nn.Module]
 """Makes a normalisation of a number of channels; the module is called as norm(x, level)."""
 
+Level = Tensor | None
 
-class CondInstanceNormPlusPlus(nn.Module):
-    """CondInstanceNorm++ (App. A.1), as the released code computes it:
+EPS = 1e-5
+
+
+def instance_norm_plus_plus(x: Tensor, gamma: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """InstanceNorm++ (Song & Ermon 2019, App. A.1), as the released code computes it:
 
         z_k = γ_k · ( (x_k − μ_k)/s_k + α_k · (μ_k − m)/v ) + β_k
 
     with μ_k, s_k mean and standard deviation of channel k over the pixels, m, v mean and standard deviation
-    (unbiased) of the C channel means, and one set of γ, α ~ N(1, 0.02), β = 0 a noise level. The paper
-    prints α outside γ. The term in α gives back what instance normalisation removes: the channels' relative
-    brightness.
-    """
+    (unbiased) of the C channel means. The paper prints α outside γ. The term in α gives back what instance
+    normalisation removes: the channels' relative brightness.
 
-    eps = 1e-5
+    Args:
+        x: feature maps (B, C, H, W).
+        gamma, alpha, beta: (B, C).
+    """
+    mean = x.mean(dim=(2, 3))
+    m, v = mean.mean(-1, keepdim=True), mean.var(-1, keepdim=True)
+    relative = (mean - m) * (v + EPS).rsqrt()
+    shift = torch.addcmul(beta, gamma, alpha * relative)
+    # One group for each channel of each row: instance normalisation with a scale and shift of every row's own.
+    rows = x.reshape(1, -1, *x.shape[2:])
+    return F.group_norm(rows, rows.shape[1], gamma.flatten(), shift.flatten(), EPS).view_as(x)
+
+
+class CondInstanceNormPlusPlus(nn.Module):
+    """InstanceNorm++ with one set of γ, α ~ N(1, 0.02), β = 0 a noise level (Song & Ermon 2019, App. A.1)."""
 
     def __init__(self, channels: int, num_levels: int) -> None:
         super().__init__()
@@ -33,14 +51,30 @@ class CondInstanceNormPlusPlus(nn.Module):
         nn.init.zeros_(self.embed.weight[:, 2 * channels :])
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        gamma, alpha, beta = self.embed(level).chunk(3, dim=-1)
-        mean = x.mean(dim=(2, 3))
-        m, v = mean.mean(-1, keepdim=True), mean.var(-1, keepdim=True)
-        relative = (mean - m) * (v + self.eps).rsqrt()
-        shift = torch.addcmul(beta, gamma, alpha * relative)
-        # One group for each channel of each row: instance normalisation with a scale and shift of every row's own.
-        rows = x.reshape(1, -1, *x.shape[2:])
-        return F.group_norm(rows, rows.shape[1], gamma.flatten(), shift.flatten(), self.eps).view_as(x)
+        return instance_norm_plus_plus(x, *self.embed(level).chunk(3, dim=-1))
+
+
+class InstanceNormPlusPlus(nn.Module):
+    """InstanceNorm++ with one set of γ, α ~ N(1, 0.02), β = 0 for all noise levels (Song & Ermon 2020)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(channels).normal_(1, 0.02))
+        self.alpha = nn.Parameter(torch.empty(channels).normal_(1, 0.02))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, level: Level = None) -> Tensor:
+        return instance_norm_plus_plus(x, *(p.expand(len(x), -1) for p in (self.gamma, self.alpha, self.beta)))
+
+
+class NoNorm(nn.Module):
+    """In place of a normalisation, where there is none."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, level: Level = None) -> Tensor:
+        return x
 
 
 def conv3x3(in_channels: int, out_channels: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -81,7 +115,7 @@ class ResidualBlock(nn.Module):
         elif first:
             self.shortcut = conv3x3(in_channels, out_channels, dilation)
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Level) -> Tensor:
         h = self.conv1(F.elu(self.norm1(x, level)))
         h = self.conv2(F.elu(self.norm2(h, level)))
         if self.downsample:  # averaging and a 1×1 convolution commute: the smaller image is the cheaper one
@@ -92,7 +126,7 @@ class ResidualBlock(nn.Module):
 class Stage(nn.ModuleList):
     """Residual blocks one after the other."""
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Level) -> Tensor:
         for block in self:
             x = block(x, level)
         return x
@@ -106,7 +140,7 @@ class ResidualConvUnits(nn.Module):
         self.norms = nn.ModuleList(norm(channels) for _ in range(2 * num_units))
         self.convs = nn.ModuleList(conv3x3(channels, channels, bias=False) for _ in range(2 * num_units))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Level) -> Tensor:
         for i in range(0, len(self.convs), 2):
             h = self.convs[i](F.elu(self.norms[i](x, level)))
             x = x + self.convs[i + 1](F.elu(self.norms[i + 1](h, level)))
@@ -121,7 +155,7 @@ class MultiResolutionFusion(nn.Module):
         self.norms = nn.ModuleList(norm(c) for c in in_channels)
         self.convs = nn.ModuleList(conv3x3(c, out_channels) for c in in_channels)
 
-    def forward(self, inputs: Sequence[Tensor], level: Tensor) -> Tensor:
+    def forward(self, inputs: Sequence[Tensor], level: Level) -> Tensor:
         size = inputs[0].shape[2:]
         total: Tensor | None = None
         for norm, conv, x in zip(self.norms, self.convs, inputs, strict=True):
@@ -133,18 +167,26 @@ class MultiResolutionFusion(nn.Module):
         return total
 
 
-class ChainedResidualPooling(nn.Module):
-    """ELU, then 2 × (norm → 5×5 average pool of stride 1 → 3×3 convolution without bias), each added."""
+Pooling = Callable[[Tensor], Tensor]
+"""Pools feature maps (B, C, H, W) and keeps their resolution."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+average_pool: Pooling = partial(F.avg_pool2d, kernel_size=5, stride=1, padding=2)
+max_pool: Pooling = partial(F.max_pool2d, kernel_size=5, stride=1, padding=2)
+
+
+class ChainedResidualPooling(nn.Module):
+    """ELU, then 2 × (norm → 5×5 pool of stride 1 → 3×3 convolution without bias), each added."""
+
+    def __init__(self, channels: int, norm: Norm, pooling: Pooling) -> None:
         super().__init__()
+        self.pooling = pooling
         self.norms = nn.ModuleList(norm(channels) for _ in range(2))
         self.convs = nn.ModuleList(conv3x3(channels, channels, bias=False) for _ in range(2))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def forward(self, x: Tensor, level: Level) -> Tensor:
         x = path = F.elu(x)
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            path = conv(F.avg_pool2d(norm(path, level), 5, stride=1, padding=2))
+            path = conv(self.pooling(norm(path, level)))
             x = x + path
         return x
 
@@ -156,19 +198,26 @@ class RefineBlock(nn.Module):
         in_channels: of each input; the first input has the resolution of the output.
         out_channels: of the output.
         norm: makes the normalisations.
+        pooling: of the chained residual pooling.
         num_output_units: residual conv units at the end, 1, and 3 in the last cascade.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], out_channels: int, norm: Norm, *, num_output_units: int = 1
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        norm: Norm,
+        *,
+        pooling: Pooling = average_pool,
+        num_output_units: int = 1,
     ) -> None:
         super().__init__()
         self.adapt = nn.ModuleList(ResidualConvUnits(c, 2, norm) for c in in_channels)
         self.fuse = MultiResolutionFusion(in_channels, out_channels, norm) if len(in_channels) > 1 else None
-        self.pool = ChainedResidualPooling(out_channels, norm)
+        self.pool = ChainedResidualPooling(out_channels, norm, pooling)
         self.output = ResidualConvUnits(out_channels, num_output_units, norm)
 
-    def forward(self, inputs: Sequence[Tensor], level: Tensor) -> Tensor:
+    def forward(self, inputs: Sequence[Tensor], level: Level) -> Tensor:
         adapted = [adapt(x, level) for adapt, x in zip(self.adapt, inputs, strict=True)]
         h = adapted[0] if self.fuse is None else self.fuse(adapted, level)
         return self.output(self.pool(h, level), level)

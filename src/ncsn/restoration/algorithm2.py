@@ -57,7 +57,7 @@ class Restoration:
         Raises:
             DivergedError: the chains are no longer finite.
         """
-        T, epsilon, batch, P = self.sampler.steps_per_level, self.sampler.step_size, x.shape[0], self.project
+        T, epsilon, batch, P = self.sampler.steps_per_level, self.sampler.epsilon(sigmas), x.shape[0], self.project
         known = P(self.image)
         # fmt: off
         for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ncsn import noise
+from ncsn.noise import step_size_from_snr
 from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.state import State
@@ -20,7 +22,8 @@ class AnnealedLangevin:
 
     Attributes:
         steps_per_level: T ≥ 1.
-        step_size: ε > 0, the step at the smallest level.
+        step_size: ε > 0, the step at the smallest level; None is the one that suits the ladder and T by technique 4
+            of Song & Ermon 2020, `noise.step_size`.
         denoise: end with x + σ_L² s(x, σ_L), the conditional mean (Song & Ermon 2020).
 
     Raises:
@@ -28,14 +31,63 @@ class AnnealedLangevin:
     """
 
     steps_per_level: int = 100
-    step_size: float = 4e-5
+    step_size: float | None = 4e-5
     denoise: bool = False
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
             raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
-        if not self.step_size > 0:
+        if self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size={self.step_size}: must be positive")
+
+    def epsilon(self, sigmas: Tensor) -> float:
+        """ε for a ladder (L,): `step_size`, or technique 4's.
+
+        Raises:
+            ValueError: `step_size` is None, and one level alone has no technique 4.
+        """
+        if self.step_size is not None:
+            return self.step_size
+        if len(sigmas) < 2:
+            raise ValueError("step_size=None: technique 4 needs two levels or more; give a step size")
+        return noise.step_size(float(sigmas[-1]), noise.ratio(sigmas), self.steps_per_level)
+
+    @classmethod
+    def released(cls, steps_per_level: int = 100, step_lr: float = 2e-5, denoise: bool = False) -> "AnnealedLangevin":
+        """With the step size as the released code has it, x ← x + α·s + √(2α)·z: half of the paper's.
+
+        Args:
+            steps_per_level: T, n_steps_each there.
+            step_lr: its ε; that of Song & Ermon 2019 by default.
+            denoise: as above; on in the configurations of Song & Ermon 2020, off in those of 2019.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        if not step_lr > 0:
+            raise ValueError(f"step_lr={step_lr}: must be positive")
+        return cls(steps_per_level, 2 * step_lr, denoise)
+
+    @classmethod
+    def from_snr(
+        cls, snr: float, sigma_min: float, steps_per_level: int = 100, denoise: bool = False
+    ) -> "AnnealedLangevin":
+        """With the step size as the signal-to-noise ratio of a step, ε = (2 · snr · σ_L)² (Song et al. 2021).
+
+        They write snr = √(ε/2)/σ_L with the ε of the released code: 0.316 for 2e-5 and σ_L = 0.01.
+
+        Args:
+            snr: > 0.
+            sigma_min: σ_L of the ladder that is sampled from.
+            steps_per_level: T.
+            denoise: as above.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        if not (snr > 0 and sigma_min > 0):
+            raise ValueError(f"snr={snr}, sigma_min={sigma_min}: must be positive")
+        return cls(steps_per_level, step_size_from_snr(snr, sigma_min), denoise)
 
     def num_steps(self, num_levels: int) -> int:
         """Steps of a whole run, each of them one evaluation of the score."""
@@ -65,10 +117,10 @@ class AnnealedLangevin:
         Raises:
             DivergedError: the chains are no longer finite.
         """
-        T, batch = self.steps_per_level, x.shape[0]
+        T, epsilon, batch = self.steps_per_level, self.epsilon(sigmas), x.shape[0]
         # fmt: off
         for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do
-            alpha = self.step_size * (sigma / sigmas[-1]) ** 2      # 3:   αᵢ ← ε · σᵢ²/σ_L²
+            alpha = epsilon * (sigma / sigmas[-1]) ** 2             # 3:   αᵢ ← ε · σᵢ²/σ_L²
             for t in range(T):                                      # 4:   for t ← 1 to T do
                 z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))

@@ -16,6 +16,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
+from ncsn import levels
+from ncsn.checkpoint.reading import check_resumable
 from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
@@ -53,8 +55,12 @@ def train(config: DictConfig) -> float | None:
     report = partial(_report, folder, in_sweep, {k: v for k, v in overrides.items() if k not in ("sweep", "resume")})
     holds_a_run = not in_sweep and newest_checkpoint(folder) is not None  # what is refused leaves it alone
     try:
+        check(config)
+        if levels.is_from_data(config):
+            _try_out(levels.with_stand_ins(config))  # what is refused is refused before the data is read
+        config = levels.in_numbers(config, str(config.trainer.accelerator))
         resolved = check(config)
-    except ConfigError as error:
+    except UserError as error:
         if not holds_a_run:
             report(status="failed", error=str(error))
         raise
@@ -82,10 +88,7 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
     if checkpoint is not None:
         _check_same_model(folder / "config.yaml", resolved)
 
-    model = build_model(config, resolved)
-    data: LightningDataModule = build(config.data, "data")
-    sampler: Sampler = build(config.sampler, "sampler")
-    _try_out(model, sampler, config.data)
+    model, data, sampler = _try_out(config)
     record = partial(_record, folder, resolved, list(HydraConfig.get().overrides.task))
     callbacks = [*build_callbacks(config, folder, sampler), LambdaCallback(on_fit_start=record)]
     loggers = build_loggers(config, folder)
@@ -104,14 +107,18 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
 
 
-def _try_out(model: ScoreModel, sampler: Sampler, data: DictConfig) -> None:
-    """What the objective refuses of images of this size, or the sampler of this network, is told before the data."""
-    image = torch.zeros(1, data.channels, data.image_size, data.image_size)
+def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampler]:
+    """What is built without data, and what the objective refuses of such images, or the sampler of this network."""
+    model = build_model(config, check(config))
+    data: LightningDataModule = build(config.data, "data")
+    sampler: Sampler = build(config.sampler, "sampler")
+    image = torch.zeros(1, config.data.channels, config.data.image_size, config.data.image_size)
     with told_to_the_user("objective"):
         model.objective(lambda x, sigma: -x, image, model.sigmas[:1], normal=torch.zeros_like)
     with told_to_the_user("sampler"):
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
+    return model, data, sampler
 
 
 def _record(
@@ -197,6 +204,7 @@ def _report(folder: Path, in_sweep: bool, overrides: dict[str, str], **result: A
 
 def _checkpoint_to_resume(resume: bool | str | None, folder: Path, in_sweep: bool) -> Path | None:
     if isinstance(resume, str) and Path(resume).is_file():
+        check_resumable(Path(resume))
         return Path(resume)
     checkpoint = newest_checkpoint(folder)
     if not resume and checkpoint is not None and not in_sweep:

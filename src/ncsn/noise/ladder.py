@@ -4,9 +4,22 @@ A ladder is a float32 tensor of shape (L,), largest σ first, as the paper numbe
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Ends(NamedTuple):
+    """What a published ladder is told by, beside σ_L = 0.01: σ₁ and L."""
+
+    sigma_max: float
+    num_levels: int
+
+
+PUBLISHED = {32: Ends(50, 232), 64: Ends(90, 500), 96: Ends(140, 788), 128: Ends(190, 1086), 256: Ends(348, 2311)}
+"""The ladders of Song & Ermon 2020 by the side of the images in pixels: CIFAR-10, CelebA, LSUN church, LSUN bedroom
+and tower, FFHQ."""
 
 
 def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int = 10) -> Tensor:
@@ -33,3 +46,26 @@ def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int =
         raise ValueError(f"sigma_max={sigma_max}: must be greater than sigma_min ({sigma_min})")
     log_max, log_min = torch.tensor([sigma_max, sigma_min], dtype=torch.float64).log().tolist()
     return torch.linspace(log_max, log_min, num_levels, dtype=torch.float64).exp().float()
+
+
+def published(image_size: int) -> Ends:
+    """The published ladder for images of a size in pixels.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if image_size not in PUBLISHED:
+        sizes = ", ".join(map(str, PUBLISHED))
+        raise ValueError(f"image_size={image_size}: no ladder was published for it (only {sizes} pixels)")
+    return PUBLISHED[image_size]
+
+
+def ratio(sigmas: Tensor) -> float:
+    """γ = σᵢ/σᵢ₊₁ of a geometric ladder (L,).
+
+    Raises:
+        ValueError: it has one level only.
+    """
+    if len(sigmas) < 2:
+        raise ValueError("num_levels=1: one level has no ratio to a next one")
+    return math.exp(math.log(float(sigmas[0]) / float(sigmas[-1])) / (len(sigmas) - 1))

@@ -1,0 +1,125 @@
+"""Files into the content of a checkpoint, without running anything that a file holds."""
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from ncsn.checkpoint import hub
+from ncsn.checkpoint.released import Assumptions, is_released, read_released
+from ncsn.checkpoint.trust import check_targets
+from ncsn.errors import DataError
+
+
+def resolve(path: str | Path) -> Path:
+    """The checkpoint file that a path means: itself, the newest of a run's folder, or hf://… once it is downloaded.
+
+    Raises:
+        DataError: there is none.
+    """
+    if hub.is_address(path):
+        return hub.download(str(path))
+    path = Path(path).expanduser()
+    if path.is_dir():
+        found = max(path.glob("checkpoints/step_*.ckpt"), default=None, key=lambda p: p.name)
+        if found is None:
+            raise DataError(f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt)")
+        return found
+    if not path.exists():
+        raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
+    return path
+
+
+def read_checkpoint(path: Path, assumptions: Assumptions | None = None) -> dict[str, Any]:
+    """The content of a checkpoint file of any format, laid out as training writes it, tensors on the CPU.
+
+    Args:
+        path: a checkpoint of `train.py` or of `save_score`, .ckpt or .safetensors, or one of the papers' authors.
+        assumptions: about what a file of the authors does not say.
+
+    Returns:
+        `state_dict` (`network.…` and `sigmas`), `hyper_parameters`, `global_step`; where there are two sets of
+        weights, the average is in `state_dict` and the raw ones in `current_model_state`; otherwise `weights` may say
+        which it is.
+
+    Raises:
+        DataError: it cannot be read, or is something else; nothing in it has been executed.
+    """
+    assumptions = assumptions or Assumptions()
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if is_released(content):
+        content = read_released(content, assumptions, path)
+    elif given := assumptions.given:
+        raise DataError(f"{path}: holds its own settings; {', '.join(given)} cannot be given for it")
+    _check_content(content, path)
+    check_targets(content["hyper_parameters"], path)
+    return content
+
+
+def check_resumable(path: Path) -> None:
+    """Tells a checkpoint that training can go on from apart from a network alone.
+
+    Raises:
+        DataError: it cannot be read, or lacks the optimiser's state.
+    """
+    content = {} if path.suffix == ".safetensors" else _read_pickle(path, mmap=zipfile.is_zipfile(path))
+    if not isinstance(content, dict) or "optimizer_states" not in content:
+        raise DataError(
+            f"resume={path}: holds a network and not the state of its training, which cannot go on from it; "
+            "give a run's folder, or a checkpoint that train.py wrote"
+        )
+
+
+def _read_pickle(path: Path, mmap: bool = False) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of pickles that are refused in the next moment
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it names {named[1]}" if named else "it is something else"
+        raise DataError(
+            f"{path}: refused, and nothing in it was run: a checkpoint holds tensors and plain values alone ({what})"
+        ) from error
+    except Exception as error:  # archives and tensors fail in many ways
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # SafetensorError and what the system says
+        raise DataError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from error
+    if "config" not in header:
+        raise DataError(f"{path}: no checkpoint of this project (its header has no configuration)")
+    try:
+        config, step = json.loads(header["config"]), int(header["step"])
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path}: the configuration in its header cannot be read ({error})") from error
+    weights = header.get("weights", "raw")
+    return {"state_dict": state, "hyper_parameters": config, "global_step": step, "weights": weights}
+
+
+def _check_content(content: Any, path: Path) -> None:
+    """Everything that `load_score` and those who sample rely on is there."""
+    missing = {"state_dict", "hyper_parameters", "global_step"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        lacks = ", ".join(sorted(missing))
+        raise DataError(f"{path}: no checkpoint, neither of train.py (it lacks {lacks}) nor of the papers' authors")
+    config, state = content["hyper_parameters"], content["state_dict"]
+    for node, keys in (("model", ["_target_"]), ("data", ["_target_", "channels", "image_size"]), ("sampler", [])):
+        found = config.get(node) if isinstance(config, dict) else None
+        if not isinstance(found, dict) or not found.keys() >= set(keys):
+            raise DataError(f"{path}: no checkpoint of train.py (its configuration has no complete {node})")
+    if not isinstance(state, dict) or not isinstance(state.get("sigmas"), torch.Tensor):
+        raise DataError(f"{path}: no checkpoint of train.py (it lacks the noise levels)")
+    if content.get("weights", "raw") not in ("ema", "raw"):
+        raise DataError(f"{path}: no checkpoint of train.py (weights={content['weights']})")

@@ -1,0 +1,154 @@
+"""A trained network: from any checkpoint, and into a file that holds it alone."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ncsn.checkpoint.reading import read_checkpoint, resolve
+from ncsn.checkpoint.released import Assumptions
+from ncsn.config import build
+from ncsn.errors import DataError
+from ncsn.files import atomically
+
+Weights = Literal["ema", "raw"]
+
+
+@dataclass(frozen=True)
+class TrainedScore:
+    """A trained network with all that is needed to sample from it; itself a score.
+
+    Attributes:
+        network: s(x, σ), in evaluation mode.
+        sigmas: the noise levels it was trained on, (L,).
+        image_shape: (C, H, W) of its images.
+        config: the configuration it was trained with, plain containers; of the authors' checkpoints, that of the
+            published experiment it was taken for: model, data, noise and sampler.
+        weights: "ema" or "raw", what the network holds.
+        step: optimiser steps it was trained; 0 where the file does not say.
+    """
+
+    network: nn.Module
+    sigmas: Tensor
+    image_shape: tuple[int, int, int]
+    config: dict[str, Any]
+    weights: Weights
+    step: int
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """s(x, σ): (B, C, H, W), (B,) -> (B, C, H, W)."""
+        return self.network(x, sigma)
+
+    @property
+    def energy(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """E(x, σ), (B, C, H, W), (B,) -> (B,), of a network that has one: what MALA and HMC ask for.
+
+        Raises:
+            AttributeError: the network has none.
+        """
+        return cast(Callable[[Tensor, Tensor], Tensor], self.network.energy)
+
+
+def load_score(
+    path: str | Path,
+    weights: Weights = "ema",
+    device: torch.device | str = "cpu",
+    *,
+    experiment: str | None = None,
+    sigma_max: float | None = None,
+    sigma_min: float | None = None,
+    num_levels: int | None = None,
+    image_size: int | None = None,
+) -> TrainedScore:
+    """Loads a checkpoint of `train.py`, one of `save_score`, or one that the papers' authors released.
+
+    The authors' files hold weights alone. Which of the published experiments they come from is guessed from their
+    shapes, and logged; the keywords below, which are for these files only, say otherwise.
+
+    Args:
+        path: the file; a run's folder for its newest checkpoint; or hf://user/repo, hf://user/repo/file.
+        weights: the moving average, or the raw weights of the last step; a run without average has raw only.
+        device: where the network goes.
+        experiment: the published experiment, a name in `ncsn.authors.PUBLISHED`.
+        sigma_max, sigma_min, num_levels: the noise levels, where the file does not hold them.
+        image_size: height and width of the images in pixels.
+
+    Raises:
+        DataError: there is no such file, it is no such checkpoint, or it does not hold the weights asked for.
+    """
+    path = resolve(path)
+    checkpoint = read_checkpoint(path, Assumptions(experiment, sigma_max, sigma_min, num_levels, image_size))
+    config, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    held: dict[Weights, Mapping[str, Tensor]] = {checkpoint.get("weights", "raw"): state}
+    if "current_model_state" in checkpoint:
+        held = {"ema": state, "raw": checkpoint["current_model_state"]}
+    if weights == "raw" and weights not in held:
+        raise DataError(f"{path}: holds the moving average of the weights only (weights=ema)")
+    weights = weights if weights in held else "raw"
+    sigmas = state["sigmas"]
+    network = build(OmegaConf.create(config["model"]), "model", sigmas=sigmas)
+    prefix = "network."
+    _load(network, {k.removeprefix(prefix): v for k, v in held[weights].items() if k.startswith(prefix)}, path)
+    data = config["data"]
+    return TrainedScore(
+        network=network.to(device).eval().requires_grad_(False),
+        sigmas=sigmas.to(device),
+        image_shape=(data["channels"], data["image_size"], data["image_size"]),
+        config=config,
+        weights=weights,
+        step=checkpoint["global_step"],
+    )
+
+
+def save_score(score: TrainedScore, path: str | Path) -> None:
+    """Writes what `load_score` reads: the network, its noise levels and its configuration, and no more.
+
+    Training does not continue from it, since it has neither the optimiser's state nor the other set of weights.
+
+    Args:
+        score: the network.
+        path: ends in .ckpt, for torch.load, or in .safetensors, with the configuration as JSON in its header.
+
+    Raises:
+        DataError: another ending, or the file cannot be written.
+    """
+    path = Path(path)
+    state = {"sigmas": score.sigmas}
+    state |= {f"network.{name}": value for name, value in score.network.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    if path.suffix not in (".ckpt", ".safetensors"):
+        raise DataError(f"{path}: cannot be written, its name must end in .ckpt or .safetensors")
+    try:
+        with atomically(path) as partial:
+            if path.suffix == ".ckpt":
+                rest = {"hyper_parameters": score.config, "global_step": score.step, "weights": score.weights}
+                torch.save({"state_dict": state, **rest}, partial)
+            else:
+                header = {"config": json.dumps(score.config), "step": str(score.step), "weights": score.weights}
+                save_file(state, partial, {"format": "pt", **header})
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """As `load_state_dict`, with what is amiss in one line."""
+    expected = network.state_dict()
+    amiss = [
+        *(f"it lacks {name}" for name in expected if name not in state),
+        *(f"{name} is no part of the network" for name in state if name not in expected),
+        *(
+            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
+            for name, value in expected.items()
+            if name in state and state[name].shape != value.shape
+        ),
+    ]
+    if amiss:
+        more = f", and {len(amiss) - 1} more" if len(amiss) > 1 else ""
+        raise DataError(f"{path}: the weights are not those of {type(network).__name__}: {amiss[0]}{more}")
+    network.load_state_dict(state)

@@ -1,0 +1,40 @@
+"""Noise levels: ladders of σ, and the rules that choose them from the data (Song & Ermon 2020, Sec. 3).
+
+    sigma_max = max_pairwise_distance(images).distance              # technique 1
+    L = num_levels(sigma_max, 0.01, dimensions=images[0].numel())   # technique 2
+    sigmas = geometric(sigma_max, 0.01, L)
+    epsilon = step_size(0.01, ratio(sigmas), steps_per_level=5)     # technique 4
+
+`python -m ncsn.noise data=…` prints all of it as a table.
+"""
+
+from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
+from ncsn.noise.ladder import PUBLISHED, geometric, published, ratio
+from ncsn.noise.techniques import (
+    OVERLAP,
+    level_overlap,
+    level_ratio,
+    num_levels,
+    snr,
+    step_size,
+    step_size_from_snr,
+    variance_ratio,
+)
+
+__all__ = [
+    "OVERLAP",
+    "PUBLISHED",
+    "MaxDistance",
+    "Progress",
+    "geometric",
+    "level_overlap",
+    "level_ratio",
+    "max_pairwise_distance",
+    "num_levels",
+    "published",
+    "ratio",
+    "snr",
+    "step_size",
+    "step_size_from_snr",
+    "variance_ratio",
+]

@@ -113,7 +113,7 @@ def test_another_key_is_another_reference(root, folder, monkeypatch, change):
             network.name = "others"
             second = of()
     assert second.key != first.key
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.glob("[!.]*"))) == 2
 
 
 def test_files_that_change_make_the_reference_stale(root, folder):
@@ -122,7 +122,7 @@ def test_files_that_change_make_the_reference_stale(root, folder):
     Image.new("RGB", (12, 12)).save(root / "new.png")
     second = Reference.of(prepared(root), "train", network, folder)
     assert (len(first.features), len(second.features)) == (30, 31)
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.glob("[!.]*"))) == 1
     of_files = [len(Reference.of_folder(root, network, folder).features)]
     (root / "new.png").unlink()
     of_files.append(len(Reference.of_folder(root, network, folder).features))
@@ -133,16 +133,16 @@ def test_what_lies_in_its_place_is_not_taken_for_it(root, folder):
     """The name of the folder is a short hash; what counts is the whole key within."""
     data = prepared(root)
     Reference.of(data, "train", Averages(), folder)
-    (place,) = folder.iterdir()
+    (place,) = folder.glob("[!.]*")
     foreign = Averages(weight=3.0)
     Reference.of(data, "train", foreign, folder.parent / "elsewhere")
     shutil.rmtree(place)
-    next((folder.parent / "elsewhere").iterdir()).rename(place)
+    next((folder.parent / "elsewhere").glob("[!.]*")).rename(place)
     network = Averages()
     found = Reference.of(data, "train", network, folder)
     assert sum(network.batches) == 30
     assert found.network["checksum"] == "weight 1.0"
-    assert [p.name for p in folder.iterdir()] == [place.name]
+    assert [p.name for p in folder.glob("[!.]*")] == [place.name]
 
 
 def truncate(place, name):
@@ -177,7 +177,7 @@ def test_what_is_damaged_is_computed_anew(root, folder, caplog, damage, name):
     data, network = prepared(root), Averages()
     first = Reference.of(data, "train", network, folder)
     expected = first.features.features.clone()
-    (place,) = folder.iterdir()
+    (place,) = folder.glob("[!.]*")
     damage(place, name)
     with caplog.at_level(logging.WARNING):
         again = Reference.of(data, "train", network, folder)
@@ -201,7 +201,7 @@ def test_what_is_interrupted_leaves_nothing(root, folder):
     data = prepared(root)
     with pytest.raises(KeyboardInterrupt):
         Reference.of(data, "train", Breaking(), folder, batch_size=10)
-    assert list(folder.iterdir()) == []
+    assert list(folder.glob("[!.]*")) == []
     assert len(Reference.of(data, "train", Averages(), folder).features) == 30
 
 
@@ -218,5 +218,5 @@ def test_data_that_is_not_prepared(root, folder):
 
 def test_the_key_is_plain_and_lies_beside_the_features(root, folder):
     reference = Reference.of(prepared(root), "val", Averages(), folder)
-    (place,) = folder.iterdir()
+    (place,) = folder.glob("[!.]*")
     assert json.loads((place / "meta.json").read_text()) == reference.key

@@ -1,8 +1,8 @@
 """App. C.1 (Song & Ermon 2019): without annealing. A network for one noise level, σ = 0.01, and Langevin dynamics.
 
 T = 1000 and ε = 4e-5, the released code's "2e-5". On the left what it draws, on the right the noise conditional
-network; both were trained for as many steps. The numbers hold the mean distance to the nearest training image, over
-√D, for samples of both and for held-out images.
+network, both trained for as many steps; with --ckpt the baseline remains a small one. The numbers hold the mean
+distance to the nearest training image, over √D, for samples of both and for held-out images.
 """
 
 from dataclasses import asdict

@@ -34,8 +34,12 @@ def network_options(description: str) -> argparse.ArgumentParser:
         default="auto",
         help="what the small network is trained on; auto: MNIST if it and a GPU are there, else digits",
     )
-    parser.add_argument("--root", default="data", help="folder of the data sets (default: data)")
+    parser.add_argument("--root", type=_absolute, default=str(ROOT / "data"), help="folder of the data sets")
     return parser
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) -> TrainedScore:
@@ -52,7 +56,7 @@ def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) 
     if data == "auto":
         data = (
             "mnist"
-            if DEVICE == "cuda" and any(Path(arguments.root, "mnist").rglob("train-images-idx3-ubyte*"))
+            if DEVICE == "cuda" and any(Path(arguments.root, "MNIST", "raw").glob("train-images-idx3-ubyte*"))
             else "digits"
         )
     folder = ROOT / "runs" / "figures" / f"{name}-{data}"

@@ -73,8 +73,8 @@ def sample(config: DictConfig) -> Path:
         "seed": config.seed,
         "batch_size": len(batches[0]),
         "precision": config.trainer.precision,
-        "sampler": sampler_node,
-        "task": {str(key): value for key, value in config.task.items()} | task.settings,
+        "sampler": sampler_node if task.uses_sampler else None,
+        "task": {str(k): v for k, v in config.task.items() if k != "root"} | task.settings,
     }
     place = outside_cache(path)
     folder = SampleFolder(Path(config.out), settings) if config.out else SampleFolder.beside(place, settings)
@@ -93,7 +93,7 @@ def sample(config: DictConfig) -> Path:
     if trainer.is_global_zero:
         picture = folder.assemble(len(batches), config.format, task)
         log.info(f"samples: {folder.path}\npicture: {picture}")
-        run = path.absolute().parents[1]
+        run = path.absolute().parent.parent
         if (run / "config.yaml").is_file():
             refresh_report(run)
     if pending:

@@ -273,7 +273,7 @@ def test_a_run_without_average_is_scored_raw(
     run = only_run(tmp_path)
     outcome = call("evaluate", f"ckpt={checkpoint(run, 2)}", *FORTY, "scores=[frechet]", cwd=tmp_path)
     assert record_in(folder_of(run))["checkpoint"]["weights"] == "raw"
-    assert "raw weights" in outcome.out.splitlines()[-3]
+    assert "raw weights" in outcome.out
 
 
 def test_in_a_folder_named(trained: Path, scored: tuple[Path, str], call: Command, tmp_path: Path) -> None:

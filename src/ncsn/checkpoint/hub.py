@@ -95,8 +95,9 @@ def upload(file: Path, repo: str, private: bool = False) -> str:
 def outside_cache(path: Path) -> Path:
     """Where what is made of a checkpoint goes: beside it, but of one in the hub's cache below runs/hub/user/repo/."""
     parts = path.absolute().parts
-    if len(parts) > 3 and parts[-3] == "snapshots" and parts[-4].startswith("models--"):
-        return Path("runs", "hub", *parts[-4].split("--")[1:], path.name)
+    for i in range(1, len(parts) - 2):
+        if parts[i] == "snapshots" and parts[i - 1].startswith("models--"):
+            return Path("runs", "hub", *parts[i - 1].split("--", 2)[1:], *parts[i + 2 :])
     return path
 
 
@@ -104,7 +105,7 @@ def _library() -> ModuleType:
     try:
         import huggingface_hub.errors
     except ImportError as error:
-        raise UserError('the Hugging Face Hub needs huggingface_hub: pip install "ncsn[hub]"') from error
+        raise UserError('the Hugging Face Hub needs huggingface_hub: pip install -e ".[hub]"') from error
     logging.getLogger("httpx").setLevel(logging.WARNING)  # or every request is a line
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     return huggingface_hub

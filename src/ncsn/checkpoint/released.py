@@ -62,7 +62,7 @@ def read_released(content: Any, assumptions: Assumptions, path: Path) -> dict[st
     """
     parts = content if isinstance(content, list) else [content]
     model, average = parts[0], parts[4] if len(parts) > 4 else None
-    for state in filter(None, (model, average)):
+    for state in (model, *([] if average is None else [average])):
         if not isinstance(state, Mapping) or not all(
             isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
         ):

@@ -5,11 +5,11 @@ a network, a data set or a sampler; a function is never called.
 """
 
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 from lightning import LightningDataModule
 from torch import nn
 
@@ -39,7 +39,7 @@ def check_targets(config: dict[str, Any], path: Path) -> None:
     for node, allowed in _MAY_BE.items():
         for target in _targets(config[node]):
             try:
-                named = pkgutil.resolve_name(target)
+                named = hydra.utils.get_object(target)  # as it is looked up to build it
             except Exception:  # not on this machine, so that nothing can be built of it
                 continue
             if not allowed(named):

@@ -80,7 +80,7 @@ class Database(Sequence["Value"]):
             import lmdb
         except ModuleNotFoundError as error:
             raise DataError(
-                f"{folder}: to read it the package lmdb is needed; install it: pip install 'ncsn[lsun]'"
+                f"{folder}: to read it the package lmdb is needed; install it: pip install -e '.[lsun]'"
             ) from error
         self.folder = folder
         try:

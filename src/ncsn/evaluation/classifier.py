@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -138,8 +139,10 @@ class Classifier(FeatureNetwork):
         """
         folder = Path(data.root, "classifiers") if folder is None else Path(folder).expanduser()
         path = folder / f"{data.name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
-        if not path.is_file():
-            train_classifier(data, device=device).save(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{path.name}.lock"):  # of several processes one trains it
+            if not path.is_file():
+                train_classifier(data, device=device).save(path)
         network = cls.load(path)
         expected = _classifier_of(data).record
         found = {key: network.record.get(key) for key in expected}

@@ -40,7 +40,7 @@ from ncsn.evaluation.scores import ALL, FEWEST, ScoreSettings, compute_scores
 from ncsn.files import atomically, write_text
 from ncsn.images import grid, save_png
 from ncsn.report import refresh_report
-from ncsn.samplers import DivergedError
+from ncsn.samplers import DivergedError, Sampler
 from ncsn.sampling import assumed, sample
 from ncsn.tasks.images import training_data
 from ncsn.training.run import build_loggers
@@ -75,7 +75,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     record = _of_checkpoint(config, path, config.num_samples or SAMPLES)
     if record is None:
         return {}
-    _publish(config, path.absolute().parents[1], [record])
+    _publish(config, path.absolute().parent.parent, [record])
     return record["scores"]
 
 
@@ -103,17 +103,21 @@ def _of_run(config: DictConfig, run: Path) -> dict[str, float]:
     resolve(run)  # there is one at least
     curve = Curve.read(run)
     records: list[dict[str, Any]] = []
+    diverged: ConfigError | None = None
     for path in sorted((run / "checkpoints").glob("step_*.ckpt")):
         try:
             record = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
         except ConfigError as error:
             if not isinstance(error.__cause__, DivergedError) or distributed.is_initialized():
                 raise
+            diverged = error
             log.warning(f"{path.name}: no scores; {error}")  # a young network's; no reason to leave out the others
             continue
         if record is not None:
             records.append(record)
             curve.add(path, record["scores"], _settings(record["protocol"]))
+    if not records and diverged is not None:
+        raise ConfigError(f"{run}: no checkpoint has scores; {diverged}") from diverged
     if not records:  # not the first process
         return {}
     print(f"\n{curve}")
@@ -129,7 +133,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     judge.try_out(score.image_shape, num_samples)
     keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out", "authors")
     settings = {"ckpt": str(path), "num_samples": num_samples, "format": "npz", "trajectory": 0}
-    task = {"_target_": "ncsn.tasks.Generate"}
+    task = {"_target_": "ncsn.tasks.Generate", "init": "uniform", "root": None}  # as sample.py has it
     start = time.perf_counter()
     folder = sample(OmegaConf.create({key: config[key] for key in keys} | settings | {"task": task}))
     judge.trainer.strategy.barrier("sampled")  # before others read what the first process has put together
@@ -406,16 +410,16 @@ def _origin(images: ImageSet, score: TrainedScore | None) -> dict[str, Any]:
         "checkpoint": {key: drawn[name] for key, name in (("path", "checkpoint"), ("sha256", "sha256"))}
         | {"step": step, "weights": drawn["weights"]},
         "sampler": drawn["sampler"],
-        "denoise": drawn["sampler"].get("denoise"),
+        "denoise": (drawn["sampler"] or {}).get("denoise"),
         "network_evaluations": None if score is None else _evaluations(drawn["sampler"], len(score.sigmas)),
         "seed": drawn["seed"],
     }
 
 
-def _evaluations(sampler: dict[str, Any], num_levels: int) -> int:
-    """Evaluations of the network for an image."""
-    steps: int = build(OmegaConf.create(sampler), "sampler").num_steps(num_levels)
-    return steps * sampler.get("leapfrog_steps", 1)
+def _evaluations(node: dict[str, Any], num_levels: int) -> int | None:
+    """Evaluations of the network for an image; None where those of an energy come on top."""
+    sampler: Sampler = build(OmegaConf.create(node), "sampler")
+    return None if getattr(sampler, "needs_energy", False) else sampler.num_steps(num_levels)
 
 
 def _classes(samples: Features) -> dict[str, Any]:

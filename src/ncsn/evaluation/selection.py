@@ -70,6 +70,10 @@ class SelectBest(Callback):
         # Where there is none Lightning has one of its own, whose files are named otherwise.
         if not isinstance(trainer.checkpoint_callback, Checkpoints):
             raise ConfigError("callbacks.selection: chooses among checkpoints, and callbacks.checkpoint is null")
+        if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
+            raise ConfigError(
+                f"callbacks.selection: draws in float32, not with trainer.precision={trainer.precision}"
+            )
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         first = trainer.is_global_zero
         if not first:

@@ -193,7 +193,7 @@ class Denoise(OfImages):
     """Tweedie's estimate for images with noise on them, in one step; there is one for each image.
 
     Args:
-        sigma: standard deviation of the noise, > 0; the network takes it for the nearest of its levels.
+        sigma: standard deviation of the noise, > 0; NCSN takes it for the nearest of its levels.
         noisy: the images have that noise already; otherwise it is added.
         noise_seed: of the noise that is added.
     """
@@ -203,6 +203,7 @@ class Denoise(OfImages):
     noise_seed: int = 0
 
     default_num_samples: ClassVar[int] = 1
+    uses_sampler: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.sampler = Tweedie(self.sigma)

@@ -26,6 +26,7 @@ class Task(ABC):
     num_samples: int | None = None
 
     default_num_samples: ClassVar[int]
+    uses_sampler: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.count: int = self.default_num_samples if self.num_samples is None else self.num_samples

@@ -139,12 +139,12 @@ class Classifier(FeatureNetwork):
         """
         folder = Path(data.root, "classifiers") if folder is None else Path(folder).expanduser()
         path = folder / f"{data.name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
+        expected = _classifier_of(data).record  # has the set labels?
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{path.name}.lock"):  # of several processes one trains it
             if not path.is_file():
                 train_classifier(data, device=device).save(path)
         network = cls.load(path)
-        expected = _classifier_of(data).record
         found = {key: network.record.get(key) for key in expected}
         if found != expected:
             raise DataError(f"{path}: expected a classifier of {expected}, found one of {found}; delete or move it")

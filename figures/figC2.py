@@ -11,6 +11,7 @@ from network import DEVICE, facts, images, network_options, samples, tiles, trai
 
 from ncsn.data.transforms import to_unit_interval
 from ncsn.evaluation import Classifier, extract, nearest
+from ncsn.evaluation.neighbours import quartiles
 from ncsn.images import to_uint8
 from ncsn.tasks.images import training_data
 
@@ -36,8 +37,8 @@ def main() -> None:
         rows = torch.cat([drawn[:SHOWN, None], training[found.indices[:SHOWN]]], dim=1)
         halves.append(rows)
         distances[name] = {
-            "samples_to_training": _quartiles(found.distances[:, 0]),
-            "held_out_to_training": _quartiles(nearest(held, database).distances[:, 0]),
+            "samples_to_training": quartiles(found.distances[:, 0]),
+            "held_out_to_training": quartiles(nearest(held, database).distances[:, 0]),
         }
     gap = torch.full_like(halves[0][:, :1], 255)
     rows = to_unit_interval(torch.cat([halves[0], gap, halves[1]], dim=1))
@@ -50,11 +51,6 @@ def main() -> None:
         "distance_to_nearest": distances,
     }
     save("figC2", arguments.out, tiles(rows.flatten(0, 1), rows.shape[1], titles), numbers)
-
-
-def _quartiles(distances: torch.Tensor) -> list[float]:
-    """First quartile, median and third quartile."""
-    return [round(q, 4) for q in distances.quantile(torch.tensor([0.25, 0.5, 0.75]).double()).tolist()]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ncsn.config import build
 from ncsn.images import grid
 from ncsn.random import Draws
 from ncsn.samplers import Sampler
+from ncsn.sampling import evenly
 from ncsn.tasks.images import training_data
 from ncsn.training.folder import newest_checkpoint, read_result
 
@@ -78,7 +79,7 @@ def sampler_of(score: TrainedScore) -> Sampler:
 def draw(score: TrainedScore, sampler: Sampler, x: Tensor, draws: Draws, frames: int = 1) -> list[tuple[int, Tensor]]:
     """Runs chains from x; level and images of `frames` steps spread evenly, the last included, on the CPU."""
     steps = sampler.num_steps(len(score.sigmas))
-    keep = {round((i + 1) * steps / frames) - 1 for i in range(frames)}
+    keep = evenly(steps, frames)
     states = sampler(score, x, score.sigmas, normal=draws.normal)
     bar = tqdm(states, "Sampling", steps, leave=False, mininterval=1)
     return [(state.level, state.x.cpu()) for step, state in enumerate(bar) if step in keep]

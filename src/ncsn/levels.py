@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
@@ -19,7 +18,7 @@ from ncsn import noise
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
-from ncsn.files import write_text
+from ncsn.files import one_process_at_a_time, write_text
 from ncsn.samplers import AnnealedLangevin, Sampler
 from ncsn.training.folder import global_rank
 
@@ -165,7 +164,7 @@ def largest_distance(data: ImageDataModule, *, exact: bool = True, device: str =
         DataError: the images are not there, or damaged.
     """
     folder = data.cache_folder("train")
-    with _one_process_at_a_time(folder.with_name(f".{folder.name}.distance.lock")):
+    with one_process_at_a_time(folder.with_name(f"{folder.name}.distance")):
         data.prepare_data()
         path, key = folder / "distance.json", {"format": FORMAT, "images": data.identity("train")}
         kept = _read(path, key)
@@ -188,18 +187,6 @@ def _read(path: Path, key: dict[str, Any]) -> noise.MaxDistance | None:
         return noise.MaxDistance(kept["distance"], (kept["pair"][0], kept["pair"][1]), kept["upper_bound"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
-
-
-@contextmanager
-def _one_process_at_a_time(path: Path) -> Iterator[None]:
-    """The processes of a run, and of others, decode and compute once; where no lock can be made, each for itself."""
-    with ExitStack() as held:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(path))
-        except (OSError, NotImplementedError):
-            log.debug(f"{path}: no lock can be made here")
-        yield
 
 
 @contextmanager

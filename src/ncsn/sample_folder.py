@@ -9,7 +9,6 @@
     trajectory.png, trajectory.gif
 """
 
-import hashlib
 import json
 import math
 import zipfile
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ncsn.errors import ConfigError
-from ncsn.files import atomically, write_text
+from ncsn.files import atomically, digest, write_text
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.tasks import Task
 
@@ -56,12 +55,13 @@ class SampleFolder:
     @classmethod
     def beside(cls, checkpoint: Path, settings: dict[str, Any]) -> "SampleFolder":
         """The folder for these settings in the run that a checkpoint belongs to."""
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         parent = checkpoint.absolute().parent
         run = parent.parent if parent.name == "checkpoints" else parent
         name = settings["task"]["_target_"].rpartition(".")[2].lower()
         task = "" if name == "generate" else f"{name}_"
-        return cls(run / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{key}", settings)
+        return cls(
+            run / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}", settings
+        )
 
     def is_done(self, number: int, size: int) -> bool:
         """Whether batch `number` is there, with `size` images."""

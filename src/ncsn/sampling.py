@@ -1,6 +1,5 @@
 """Sampling from a checkpoint: batches shared out over devices, each with a seed of its own, none drawn twice."""
 
-import hashlib
 import logging
 import signal
 from pathlib import Path
@@ -17,6 +16,7 @@ from ncsn.checkpoint import TrainedScore, load_score, resolve
 from ncsn.checkpoint.hub import outside_cache
 from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError
+from ncsn.files import sha256
 from ncsn.images import to_uint8
 from ncsn.random import Draws
 from ncsn.report import refresh_report
@@ -67,7 +67,7 @@ def sample(config: DictConfig) -> Path:
     batches = _batches(task, config.batch_size)
     settings = {
         "checkpoint": outside_cache(path).resolve().name,
-        "sha256": _sha256(path),
+        "sha256": sha256(path),
         "weights": score.weights,
         "authors": assumed(config),
         "seed": config.seed,
@@ -144,7 +144,7 @@ class Drawing(LightningModule):
         draws = Draws(self.seed, "sample", number, device=self.device)
         x = self.task.start(chains, draws)
         sampler = self.task.sampler_of(chains, draws)
-        keep = _evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
+        keep = evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
         frames = [x[:TRAJECTORY_IMAGES]] if keep else []
         with told_to_the_user("sampler"):
             for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
@@ -207,11 +207,6 @@ def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
     return {str(k): v for k, v in node.items()}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _evenly(steps: int, count: int) -> set[int]:
+def evenly(steps: int, count: int) -> set[int]:
     """`count` step numbers spread evenly, the last included."""
     return {round((i + 1) * steps / count) - 1 for i in range(count)}

@@ -27,12 +27,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError
+from ncsn.files import one_process_at_a_time
 
 FORMAT = 1  # raise it when what is written below changes
 
@@ -186,7 +186,7 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
 
 def _publish(temporary: Path, folder: Path, meta: dict[str, Any]) -> None:
     """Give a finished cache its name, unless another process was first with the same one."""
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # or one process could take away what another has given
+    with one_process_at_a_time(folder):  # or one process could take away what another has given
         if is_current(folder, meta):
             return
         if folder.exists():

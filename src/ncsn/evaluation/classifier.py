@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -23,7 +22,7 @@ from ncsn.data.module import Split
 from ncsn.data.transforms import flip, to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
-from ncsn.files import atomically
+from ncsn.files import atomically, one_process_at_a_time
 from ncsn.random import Draws
 
 log = logging.getLogger(__name__)
@@ -140,8 +139,7 @@ class Classifier(FeatureNetwork):
         folder = Path(data.root, "classifiers") if folder is None else Path(folder).expanduser()
         path = folder / f"{data.name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
         expected = _classifier_of(data).record  # has the set labels?
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{path.name}.lock"):  # of several processes one trains it
+        with one_process_at_a_time(path):
             if not path.is_file():
                 train_classifier(data, device=device).save(path)
         network = cls.load(path)

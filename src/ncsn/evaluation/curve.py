@@ -1,11 +1,10 @@
 """Scores of a run's checkpoints, of which the best is kept track of, as the paper chose its own."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from ncsn.files import atomically, write_text
+from ncsn.files import atomically, digest, write_text
 
 
 class Curve:
@@ -73,8 +72,7 @@ class Curve:
     def _keep(self) -> None:
         """Gives a curve of another kind a name of its own."""
         if self.path.is_file():
-            digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
-            self.path.rename(self.path.with_name(f"curve_{self.criterion}_{digest}.json"))
+            self.path.rename(self.path.with_name(f"curve_{self.criterion}_{digest(self.settings)}.json"))
 
     def _link(self) -> None:
         with atomically(self.run / "checkpoints" / "best.ckpt") as partial:

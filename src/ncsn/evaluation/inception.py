@@ -1,6 +1,5 @@
 """Inception as the published scores use it: Google's network of 2015, its weights converted by torch-fidelity."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 from ncsn.errors import DataError
 from ncsn.evaluation.features import FeatureNetwork, Features
+from ncsn.files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ class Inception(FeatureNetwork):
         path = _in_hub() if weights_path is None else Path(weights_path)
         if not path.is_file():
             raise _missing(path)
-        with path.open("rb") as file:
-            self._checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        self._checksum = sha256(path)
         self.network = _load(path)
         if self._checksum != WEIGHTS_SHA256:
             log.warning(f"{path}: not the published weights of Inception; scores compare with no published one")

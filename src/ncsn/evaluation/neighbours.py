@@ -101,3 +101,8 @@ def _nearest_of(queries: Tensor, database: Tensor, candidates: Tensor, k: int) -
     candidates, distances = candidates.gather(1, order), distances.gather(1, order)
     order = distances.argsort(dim=1, stable=True)[:, :k]
     return Neighbours(distances.gather(1, order), candidates.gather(1, order))
+
+
+def quartiles(distances: Tensor) -> list[float]:
+    """First quartile, median and third quartile of distances (N,) float64."""
+    return [round(q, 5) for q in distances.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()]

@@ -10,8 +10,6 @@ A reference on disk is a folder with
 It is written under a temporary name and renamed when it is whole.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 import zipfile
@@ -33,6 +31,7 @@ from ncsn.data.module import Split
 from ncsn.errors import DataError
 from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
 from ncsn.evaluation.image_sets import images_of
+from ncsn.files import digest
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +132,7 @@ def _kept(
     key = {"format": FORMAT, "images": images, "network": {"name": network.name, "checksum": network.checksum}}
     # Not the files' fingerprint: the reference of files that have changed replaces the one of before.
     kind = [{name: value for name, value in images.items() if name != "files"}, key["network"]]
-    digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()[:8]
-    path = folder / f"{place}-{slug(network.name)}-{digest}"
+    path = folder / f"{place}-{slug(network.name)}-{digest(kind)}"
     if cache.is_current(path, key):
         try:
             return _load(path, key, network)

@@ -1,6 +1,5 @@
 """Evaluating a checkpoint, all checkpoints of a run, or somebody's samples: what `evaluate.py` does."""
 
-import hashlib
 import importlib.metadata
 import inspect
 import json
@@ -34,10 +33,10 @@ from ncsn.evaluation.extraction import extract_shared
 from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.levels import loss_by_level
-from ncsn.evaluation.neighbours import nearest
+from ncsn.evaluation.neighbours import nearest, quartiles
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import ALL, FEWEST, ScoreSettings, compute_scores
-from ncsn.files import atomically, write_text
+from ncsn.files import atomically, digest, write_text
 from ncsn.images import grid, save_png
 from ncsn.report import refresh_report
 from ncsn.samplers import DivergedError, Sampler
@@ -222,12 +221,12 @@ class Judge:
             seconds: that were spent on them before.
         """
         protocol = self._protocol(images, other)
-        kept = folder / "evaluations" / _digest(protocol)
+        kept = folder / "evaluations" / digest(protocol)
         record = _read(kept / "evaluation.json")
         if record is None or record["protocol"] != protocol:
             seconds = {} if seconds is None else seconds
             parts = {key: protocol[key] for key in ("samples", "features")} | {"batch_size": self.config.batch_size}
-            unfinished = folder / f".features-{_digest(parts)}"
+            unfinished = folder / f".features-{digest(parts)}"
             with _timed(seconds, "features"):
                 samples = extract_shared(self.trainer, self.network, images, self.config.batch_size, unfinished)
             if samples is not None:
@@ -323,10 +322,8 @@ class Judge:
         for name, (drawn, held, database, unit) in compared.items():
             found = nearest(drawn, database, count, device=self.device)
             result[name] = {
-                "samples_to_training": _quartiles(found.distances[:, 0] / unit),
-                "held_out_to_training": _quartiles(
-                    nearest(held, database, device=self.device).distances[:, 0] / unit
-                ),
+                "samples_to_training": quartiles(found.distances[:, 0] / unit),
+                "held_out_to_training": quartiles(nearest(held, database, device=self.device).distances[:, 0] / unit),
             }
             rows += [torch.cat([x[:SHOWN, None], training[found.indices[:SHOWN]]], dim=1)]
         picture = torch.cat(rows, dim=1).flatten(0, 1).float() / 255
@@ -432,11 +429,6 @@ def _classes(samples: Features) -> dict[str, Any]:
     }
 
 
-def _quartiles(distances: Tensor) -> list[float]:
-    """First quartile, median and third quartile."""
-    return [round(q, 5) for q in distances.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()]
-
-
 def _ladder(sigmas: Tensor) -> str:
     return f"{len(sigmas)} from {sigmas[0]:.3g} to {sigmas[-1]:.3g}"
 
@@ -446,10 +438,6 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start
-
-
-def _digest(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from ncsn import levels, noise
+from ncsn import files, levels, noise
 from ncsn.config import build, check
 from ncsn.data import Digits
 from ncsn.errors import ConfigError, DataError
@@ -107,7 +107,7 @@ def test_where_nothing_can_be_written_it_is_computed_every_time(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(levels, "write_text", refused)
-    monkeypatch.setattr(levels, "FileLock", refused)
+    monkeypatch.setattr(files, "FileLock", refused)
     assert levels.largest_distance(data) == levels.largest_distance(data)
     assert computed == [True, True]
     assert "distance.json: cannot be kept (Permission denied)" in caplog.text

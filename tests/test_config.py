@@ -24,6 +24,7 @@ GROUPS = {
     "optimizer",
     "sampler",
     "scheduler",
+    "speed",
     "trainer",
 }
 OPTIONS = [

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+from torch.compiler import set_stance
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -18,6 +20,7 @@ from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
 from ncsn.images import to_uint8
+from ncsn.networks.compiled import compile_in_place, round_weights
 from ncsn.random import Draws
 from ncsn.report import refresh_report
 from ncsn.sample_folder import SampleFolder
@@ -39,14 +42,16 @@ def sample(config: DictConfig) -> Path:
         UserError: the configuration or the checkpoint are not what they should be.
     """
     check(config)
-    for key in ("num_samples", "batch_size", "seed", "trajectory"):
-        if not isinstance(config[key], int) and (key, config[key]) != ("num_samples", None):
+    for key, otherwise in {"num_samples": None, "batch_size": "auto", "seed": 0, "trajectory": 0}.items():
+        if not isinstance(config[key], int) and config[key] != otherwise:
             raise ConfigError(f"{key}={config[key]}: must be an integer")
     for key in ("num_samples", "batch_size"):
-        if config[key] is not None and config[key] < 1:
+        if isinstance(config[key], int) and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     if config.format not in ("npz", "png"):
         raise ConfigError(f"format={config.format}: must be npz or png")
+    if config.compile not in (True, False):
+        raise ConfigError(f"compile={config.compile}: must be true or false")
     if config.weights not in ("ema", "raw"):
         raise ConfigError(f"weights={config.weights}: must be ema or raw")
     if config.trajectory < 0:
@@ -63,8 +68,17 @@ def sample(config: DictConfig) -> Path:
             energy_of(score.network, sampler)
     trainer: Trainer = build(config.trainer, "trainer")
 
+    if config.compile:
+        with told_to_the_user("compile=true"):
+            compile_in_place(score.network, cuda_graphs=True)
+    if str(config.trainer.precision).startswith("bf16"):
+        round_weights(score.network)
     task: Task = build(config.task, "task", score=score, sampler=sampler, num_samples=config.num_samples)
-    batches = _batches(task, config.batch_size)
+    batch_size = config.batch_size
+    if batch_size == "auto":
+        batch_size = _largest_batch(score, task, trainer)
+        log.info(f"batch_size={batch_size}")
+    batches = _batches(task, batch_size)
     settings = {
         "checkpoint": outside_cache(path).resolve().name,
         "sha256": sha256(path),
@@ -73,6 +87,7 @@ def sample(config: DictConfig) -> Path:
         "seed": config.seed,
         "batch_size": len(batches[0]),
         "precision": config.trainer.precision,
+        "compile": config.compile,
         "sampler": sampler_node if task.uses_sampler else None,
         "task": {str(k): v for k, v in config.task.items() if k != "root"} | task.settings,
     }
@@ -99,6 +114,41 @@ def sample(config: DictConfig) -> Path:
     if pending:
         trainer.strategy.barrier("assembled")  # before others read what the first process has put together
     return folder.path
+
+
+def _largest_batch(score: TrainedScore, task: Task, trainer: Trainer) -> int:
+    """The largest power of two of images, or all of the task's, that the network takes at once on this GPU.
+
+    Raises:
+        ConfigError: there is no GPU, whose memory says it, or more than one.
+    """
+    device = trainer.strategy.root_device
+    if device.type != "cuda" or trainer.world_size > 1:
+        where = f"{trainer.world_size} devices" if trainer.world_size > 1 else f"a {device.type}"
+        raise ConfigError(f"batch_size=auto: looks for what fits on one GPU, not {where}; give a number")
+    network = score.network.to(device)
+
+    def fits(size: int) -> bool:
+        x, sigma = torch.zeros(size, *score.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
+        try:
+            # As it is, not compiled for every size that is tried; compiled it takes less.
+            with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):
+                network(x, sigma)
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return True
+
+    return largest(fits, task.num_chains)
+
+
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest power of two for which `fits` says so, or `most` if that is less; 1 if none."""
+    size = 1
+    while size < most and fits(min(2 * size, most)):
+        size = min(2 * size, most)
+    return size
 
 
 def _batches(task: Task, batch_size: int) -> list[range]:

@@ -40,6 +40,8 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("noise.sigma_max=[1", ["'[1'"]),
     ("data=mnist objective=exact", ["objective: ", "D=784", "256"]),
     ("data=image_folder data.root=pictures data.image_size=32 objective=exact", ["objective: ", "D=3072", "256"]),
+    ("model=ncsnv2 model.checkpointing=true objective=exact", ["objective: ", "set model.checkpointing=false"]),
+    ("model=ncsnv2 model.checkpointing=true objective=exact noise=from_data", ["set model.checkpointing=false"]),
     ("sampler=mala", ["sampler: ", "NCSN has none", "model=energy"]),
 ]  # fmt: skip
 

@@ -1,11 +1,15 @@
 """Held-out loss by noise level, on Gaussians whose score, loss and size of the score are known."""
 
+from typing import Any
+
 import pytest
 import torch
 from densities import Gaussian
 from torch import Tensor
+from tqdm import tqdm
 
 from ncsn.data.transforms import to_unit_interval
+from ncsn.evaluation import levels
 from ncsn.evaluation.levels import BATCH, LossByLevel, loss_by_level
 from ncsn.networks import NCSN, EnergyNCSN
 from ncsn.objectives import Score
@@ -100,6 +104,18 @@ def test_the_seed_draws_other_noise(gaussian: Gaussian, images: Tensor) -> None:
     one, same, other = (loss_by_level(score, images[:50], SIGMAS, seed=seed) for seed in (0, 0, 1))
     assert one == same
     assert one.twice_the_loss_per_dim != other.twice_the_loss_per_dim
+
+
+def test_progress_counts_every_evaluation(monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:
+    bars = []
+
+    def bar(**options: Any) -> tqdm:
+        bars.append(tqdm(**options | {"disable": False, "delay": 0}))
+        return bars[-1]
+
+    monkeypatch.setattr(levels, "tqdm", bar)
+    loss_by_level(lambda x, sigma: -x, images[: BATCH + 10], SIGMAS)
+    assert [(b.n, b.total) for b in bars] == [(3 * (BATCH + 10),) * 2]
 
 
 def test_loss_per_dim_is_the_mean_over_levels() -> None:

@@ -82,11 +82,24 @@ def gradients(net: NCSNv2, objective: Any) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("objective", [objectives.denoising_score_matching, objectives.SlicedScoreMatching()])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        objectives.denoising_score_matching,
+        objectives.denoising_with_control_variate,
+        objectives.SlicedScoreMatching(),
+        objectives.SlicedScoreMatching(variance_reduced=True),
+    ],
+)
 def test_checkpointing_does_not_change_gradients(objective: Any) -> None:
     expected, found = (gradients(small(checkpointing=c), objective) for c in (False, True))
     assert len(expected) == len(list(small().parameters()))
     torch.testing.assert_close(found, expected)
+
+
+def test_checkpointing_is_not_for_exact_score_matching() -> None:
+    with pytest.raises(ValueError, match="checkpointing=false"):
+        gradients(small(checkpointing=True), objectives.exact_score_matching)
 
 
 def test_checkpointing_keeps_little() -> None:

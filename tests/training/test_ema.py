@@ -109,9 +109,9 @@ def test_accumulated_batches_count_as_one_step(data_root: Path) -> None:
 
 def test_warmup_forgets_the_start_that_a_fixed_rate_keeps() -> None:
     warm, fixed = torch.zeros(1), torch.zeros(1)
-    for n in range(100):
-        ema_update([warm], [torch.ones(1)], torch.tensor(n), rate=0.999, warmup=True)
-        ema_update([fixed], [torch.ones(1)], torch.tensor(n), rate=0.999, warmup=False)
+    for n in range(1, 101):
+        ema_update([warm], [torch.ones(1)], n, rate=0.999, warmup=True)
+        ema_update([fixed], [torch.ones(1)], n, rate=0.999, warmup=False)
     assert warm > 0.99
     assert fixed < 0.1
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ncsn.data.transforms import to_unit_interval
 from ncsn.objectives import Score
@@ -56,12 +57,14 @@ def loss_by_level(
         seed: of the noise.
     """
     loss, size = torch.zeros(2, len(sigmas), dtype=torch.float64)
-    for number, batch in enumerate(images.split(BATCH)):
-        x = to_unit_interval(batch).to(device)
-        z = Draws(seed, "held out", number, device=device).normal(x)
-        for level, sigma in enumerate(sigmas.to(device)):
-            scaled = sigma * score(x + sigma * z, sigma.expand(len(x)))
-            loss[level] += (scaled + z).double().square().sum().cpu()
-            size[level] += scaled.double().square().sum().cpu()
+    with tqdm(total=len(images) * len(sigmas), desc="Held-out loss", unit="evaluation", delay=2) as bar:
+        for number, batch in enumerate(images.split(BATCH)):
+            x = to_unit_interval(batch).to(device)
+            z = Draws(seed, "held out", number, device=device).normal(x)
+            for level, sigma in enumerate(sigmas.to(device)):
+                scaled = sigma * score(x + sigma * z, sigma.expand(len(x)))
+                loss[level] += (scaled + z).double().square().sum().cpu()
+                size[level] += scaled.double().square().sum().cpu()
+                bar.update(len(x))
     count = images.numel()
     return LossByLevel(sigmas.tolist(), (loss / count).tolist(), (size / count).tolist())

@@ -130,7 +130,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     other = None if config.against is None else _other(config, score)
     judge = Judge(config, build(config.data, "data") if "data" in config else training_data(score, config.root))
     judge.try_out(score.image_shape, num_samples)
-    keys = ("batch_size", "seed", "weights", "sampler", "trainer", "out", "authors")
+    keys = ("batch_size", "seed", "weights", "sampler", "trainer", "compile", "out", "authors")
     settings = {"ckpt": str(path), "num_samples": num_samples, "format": "npz", "trajectory": 0}
     task = {"_target_": "ncsn.tasks.Generate", "init": "uniform", "root": None}  # as sample.py has it
     start = time.perf_counter()

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ncsn.networks.blocks import (
+    Float32Conv,
     Level,
     Norm,
     Pooling,
@@ -17,7 +17,7 @@ from ncsn.networks.blocks import (
     ResidualBlock,
     Stage,
     average_pool,
-    conv3x3,
+    elu,
 )
 
 
@@ -69,7 +69,7 @@ class RefineNet(nn.Module):
         _check(in_channels, num_filters, image_size, 2 ** sum(stage.downsample for stage in stages))
         self.checkpointing = checkpointing
         widths = [num_filters * stage.width for stage in stages]
-        self.stem = conv3x3(in_channels, num_filters)
+        self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
         self.stages = nn.ModuleList(
             _stage(before, width, stage, norm)
             for before, width, stage in zip([num_filters, *widths], widths, stages, strict=False)
@@ -81,7 +81,7 @@ class RefineNet(nn.Module):
             blocks.append(refine([widths[i], widths[i]], out, num_output_units=3 if i == 0 else 1))
         self.refine = nn.ModuleList(blocks)
         self.head_norm = norm(num_filters)
-        self.head = conv3x3(num_filters, in_channels)
+        self.head = Float32Conv(num_filters, in_channels, 3, padding=1)
 
     def run(self, x: Tensor, level: Level) -> Tensor:
         """Images (B, C, H, W), pixel values around [0, 1], and what the normalisations take, to (B, C, H, W)."""
@@ -94,7 +94,7 @@ class RefineNet(nn.Module):
         h = self._block(self.refine[0], [features.pop()], level)
         for refine in self.refine[1:]:
             h = self._block(refine, [features.pop(), h], level)
-        return self.head(F.elu(self.head_norm(h, level)))
+        return self.head(elu(self.head_norm(h, level)))
 
     def _block(self, block: Callable[..., Tensor], *arguments: Any) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():

@@ -56,7 +56,7 @@ def exact_score_matching(
     """Exact score matching at a noise level, λ(σ) = σ² times the loss at x̃ = x + σz.
 
     Args:
-        score: the network.
+        score: the network, without checkpointing.
         x: clean images (B, …), of at most `MAX_VALUES` values each.
         sigma: noise levels (B,); σ = 0 has no weight, see `exact_score_matching_loss`.
         normal: draws z; `normal(x)` has the shape of x.
@@ -65,7 +65,13 @@ def exact_score_matching(
         Loss of each row, (B,), summed over its D values; negative once trained, down to −½D.
 
     Raises:
-        ValueError: D is too large.
+        ValueError: D is too large, or the network computes its features again (`checkpointing`), which forward mode
+            does not go through.
     """
+    if getattr(score, "checkpointing", False):
+        raise ValueError(
+            "exact score matching cannot differentiate through model.checkpointing=true; "
+            "set model.checkpointing=false"
+        )
     noisy = x + expand(sigma, x) * normal(x)
     return sigma**2 * exact_score_matching_loss(lambda x: score(x, sigma), noisy)

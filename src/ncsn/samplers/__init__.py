@@ -8,6 +8,7 @@ uniform values, noise, images. Chains that diverge raise a `DivergedError` that 
 """
 
 from ncsn.samplers.annealed_langevin import AnnealedLangevin
+from ncsn.samplers.budgeted import BudgetedLangevin
 from ncsn.samplers.consistent import ConsistentAnnealedSampling
 from ncsn.samplers.divergence import DivergedError, stops_when_diverged
 from ncsn.samplers.hmc import HamiltonianMonteCarlo
@@ -18,6 +19,7 @@ from ncsn.samplers.state import Sampler, State
 
 __all__ = [
     "AnnealedLangevin",
+    "BudgetedLangevin",
     "ConsistentAnnealedSampling",
     "DivergedError",
     "HamiltonianMonteCarlo",

@@ -119,8 +119,8 @@ class AnnealedLangevin:
         """
         T, epsilon, batch = self.steps_per_level, self.epsilon(sigmas), x.shape[0]
         # fmt: off
-        for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do
-            alpha = epsilon * (sigma / sigmas[-1]) ** 2             # 3:   αᵢ ← ε · σᵢ²/σ_L²
+        alphas = epsilon * (sigmas / sigmas[-1]) ** 2               # 3:   αᵢ ← ε · σᵢ²/σ_L², all of them at once
+        for i, (sigma, alpha) in enumerate(zip(sigmas, alphas, strict=True)):  # 2: for i ← 1 to L do
             for t in range(T):                                      # 4:   for t ← 1 to T do
                 z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))

@@ -2,7 +2,7 @@
 
 A step longer than the score's scale overshoots by more than it corrects: for s(x) = −x/v, x ← x + α/2·s + √α·z grows
 without bound as soon as α > 4v. Whether the chains are finite is noted after every step on the device they are on;
-the answers are fetched only at the end of a level and every hundred steps, because to wait for one makes a GPU idle.
+the answers are fetched only every hundred steps and at the end, because to wait for one makes a GPU idle.
 So up to a hundred states may be yielded that are not finite, before the error names the first of them.
 """
 
@@ -48,7 +48,7 @@ def stops_when_diverged(run: Callable[P, Iterator[State]]) -> Callable[P, Iterat
         sigmas: Tensor = signature.bind(*args, **kwargs).arguments["sigmas"]
         notes: list[tuple[Tensor, int, int, Tensor | None]] = []
         for state in run(*args, **kwargs):
-            if notes and (state.level != notes[-1][1] or len(notes) == CHECK_EVERY):
+            if len(notes) == CHECK_EVERY:
                 _check(notes, sigmas)
                 notes.clear()
             notes.append((state.x.isfinite().all(), state.level, state.step, state.step_size))

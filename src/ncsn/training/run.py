@@ -15,12 +15,15 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
 from ncsn import levels
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
+from ncsn.networks.compiled import compile_in_place
+from ncsn.objectives import SlicedScoreMatching, exact_score_matching
 from ncsn.report import refresh_report
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
@@ -112,13 +115,35 @@ def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampl
     model = build_model(config, check(config))
     data: LightningDataModule = build(config.data, "data")
     sampler: Sampler = build(config.sampler, "sampler")
+    if config.compile not in (True, False):
+        raise ConfigError(f"compile={config.compile}: must be true or false")
+    if config.compile:
+        with told_to_the_user("compile=true"):
+            _compile(model)
     image = torch.zeros(1, config.data.channels, config.data.image_size, config.data.image_size)
     with told_to_the_user("objective"):
-        model.objective(lambda x, sigma: -x, image, model.sigmas[:1], normal=torch.zeros_like)
+        model.objective(_StandIn(model.network), image, model.sigmas[:1], normal=torch.zeros_like)
     with told_to_the_user("sampler"):
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
     return model, data, sampler
+
+
+def _compile(model: ScoreModel) -> None:
+    objective = getattr(model.objective, "func", model.objective)
+    if isinstance(objective, SlicedScoreMatching) or objective is exact_score_matching:
+        raise ValueError("a compiled network is not differentiated twice; take objective=dsm, or set compile=false")
+    compile_in_place(model.network)
+
+
+class _StandIn:
+    """A score that costs nothing, with what an objective may refuse of the network it stands for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.checkpointing = getattr(network, "checkpointing", False)
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return -x
 
 
 def _record(

@@ -1,0 +1,240 @@
+"""Several devices: what two processes on one CPU reach, measured, and what many GPUs would, calculated.
+
+    python benchmarks/devices.py [--rounds 3]
+
+Measured: `train.py` and `sample.py` with one and with two processes of one thread each, the same batch for each process.
+Two processes share a memory, a cache, perhaps a core; so the same command is also run twice at a time, without a word
+between the two. What this pair loses, no communication could avoid: it is the ceiling.
+
+Calculated: the gradients of a step, summed over n GPUs, against the arithmetic of the step. Nothing of this part is
+measured but the numbers of parameters and of operations, which are counted; the assumptions go with the result.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from harness import flops, save
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ncsn import noise
+from ncsn.networks import NCSN, NCSNv2
+from ncsn.objectives import denoising_score_matching
+from ncsn.objectives.score import Score
+
+ROOT = Path(__file__).parents[1]
+BATCH, STEPS, LOG_EVERY, FILTERS = 64, 60, 5, 16  # of training; a batch for each process
+CHAINS, BATCHES, STEPS_PER_LEVEL = 64, 5, 2  # of sampling; so many batches for each process
+WARM_UP = 2  # logged rows, and batches of samples, that do not count
+
+ASSUMPTIONS: dict[str, Any] = {
+    "gpus_a_node": 8,
+    "bytes_per_s_within_a_node": 450e9,  # of a GPU, in one direction: NVLink of the H200
+    "bytes_per_s_between_nodes": 50e9,  # of a GPU: 400 Gbit/s each
+    "seconds_a_hop": 5e-6,  # until a message that is on its way arrives
+    "peak_flops_per_s": 989e12,  # bfloat16, dense: data sheet of the H200
+    "share_of_peak_reached": 0.4,
+    "bytes_a_gradient": 4,
+    "bucket_bytes": 25 * 2**20,  # PyTorch sums gradients in pieces of this size; the last has no backward pass left
+    "backward_share_of_a_step": 2 / 3,
+}
+GPUS = [8, 16, 32, 64, 128, 256, 512, 1024]
+
+
+def networks() -> dict[str, tuple[Callable[[], Score], tuple[int, int, int], int]]:
+    """Network, shape of an image, and images for each GPU."""
+    ten = noise.geometric()
+    return {
+        "MNIST, 64 filters": (lambda: NCSN(ten, image_size=28, in_channels=1, num_filters=64), (1, 28, 28), 128),
+        "CIFAR-10, 128 filters": (lambda: NCSN(ten, image_size=32, num_filters=128), (3, 32, 32), 128),
+        "NCSNv2 at 256 pixels, 128 filters": (lambda: NCSNv2(ten, image_size=256, depth="deepest"), (3, 256, 256), 8),
+    }
+
+
+def counted(make: Callable[[], Score], shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Parameters of a network, and operations of a training step an image; on tensors without content."""
+    with FakeTensorMode(), torch.device("cpu"):
+        network: Any = make()
+        x, sigma = torch.rand(1, *shape), torch.ones(1)
+        count = flops(lambda: denoising_score_matching(network, x, sigma).mean().backward())
+        return sum(p.numel() for p in network.parameters()), count
+
+
+def ring_seconds(bytes_: float, gpus: int, bandwidth: float) -> float:
+    """A sum over a ring: every GPU sends 2(n − 1)/n of the bytes, in 2(n − 1) hops."""
+    return 2 * (gpus - 1) / gpus * bytes_ / bandwidth + 2 * (gpus - 1) * ASSUMPTIONS["seconds_a_hop"]
+
+
+def sum_seconds(bytes_: float, gpus: int) -> dict[str, float]:
+    """One ring, which goes at the pace of its slowest link; or in two levels: a ring in each node, then, each GPU with
+    its share of the bytes, rings across the nodes."""
+    node = ASSUMPTIONS["gpus_a_node"]
+    within, between = (ASSUMPTIONS[f"bytes_per_s_{where}"] for where in ("within_a_node", "between_nodes"))
+    if gpus <= node:
+        seconds = ring_seconds(bytes_, gpus, within)
+        return {"ring": seconds, "two_levels": seconds}
+    levels = ring_seconds(bytes_, node, within) + ring_seconds(bytes_ / node, gpus // node, between)
+    return {"ring": ring_seconds(bytes_, gpus, between), "two_levels": levels}
+
+
+def predicted() -> list[dict[str, Any]]:
+    a = ASSUMPTIONS
+    found = []
+    for name, (make, shape, batch) in networks().items():
+        parameters, operations = counted(make, shape)
+        compute = operations * batch / (a["peak_flops_per_s"] * a["share_of_peak_reached"])
+        bytes_ = a["bytes_a_gradient"] * parameters
+        rows = []
+        for gpus in GPUS:
+            row: dict[str, Any] = {"gpus": gpus, "bytes_sent_by_each": round(2 * (gpus - 1) / gpus * bytes_)}
+            for how, seconds in sum_seconds(bytes_, gpus).items():
+                last = seconds * min(1, a["bucket_bytes"] / bytes_)
+                left = max(last, seconds - a["backward_share_of_a_step"] * compute)
+                row[how] = {
+                    "seconds": float(f"{seconds:.3g}"),
+                    "efficiency_without_overlap": round(compute / (compute + seconds), 4),
+                    "efficiency_with_overlap": round(compute / (compute + left), 4),
+                }
+            rows.append(row)
+        found.append(
+            {
+                "network": name,
+                "parameters": parameters,
+                "gflop_an_image": operations / 1e9,
+                "images_a_gpu": batch,
+                "compute_seconds": float(f"{compute:.3g}"),
+                "by_gpus": rows,
+            }
+        )
+    return found
+
+
+def start(script: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
+    command = [sys.executable, str(ROOT / script), *arguments, "trainer.accelerator=cpu"]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(process.args)}\n{output[-3000:]}")  # type: ignore[arg-type]
+
+
+def training(folder: Path, devices: int) -> list[str]:
+    return [
+        "data=digits",
+        f"data.root={folder.parent}",
+        f"data.batch_size={BATCH * devices}",
+        f"model.num_filters={FILTERS}",
+        f"trainer.devices={devices}",
+        f"trainer.max_steps={STEPS}",
+        f"trainer.log_every_n_steps={LOG_EVERY}",
+        f"trainer.val_check_interval={STEPS}",
+        "trainer.limit_val_batches=1",
+        "callbacks.progress=null",
+        "callbacks.samples.every_n_steps=0",
+        f"hydra.run.dir={folder}",
+    ]
+
+
+def trained_per_second(folder: Path) -> float:
+    """Images a second of a run, over its processes: median of what it logged."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = [float(row["images_per_second"]) for row in csv.DictReader(file) if row["images_per_second"]]
+    return statistics.median(rows[WARM_UP:])
+
+
+def sampling(checkpoint: Path, folder: Path, devices: int) -> list[str]:
+    return [
+        f"ckpt={checkpoint}",
+        f"batch_size={CHAINS}",
+        f"num_samples={CHAINS * BATCHES * devices}",
+        f"sampler.steps_per_level={STEPS_PER_LEVEL}",
+        f"trainer.devices={devices}",
+        f"out={folder}",
+    ]
+
+
+def sampled_per_second(folder: Path, devices: int) -> float:
+    """Images a second of a call, over its processes, by the times at which their batches were there."""
+    total = 0.0
+    for rank in range(devices):
+        times = [path.stat().st_mtime for path in sorted((folder / "batches").glob("*.npy"))[rank::devices]]
+        total += CHAINS * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+    return total
+
+
+def measured(rounds: int) -> dict[str, Any]:
+    """Images a second of one process, of two that belong together, and of two that know nothing of each other."""
+    speeds: dict[str, dict[str, list[float]]] = {
+        what: {name: [] for name in ("one", "two", "pair")} for what in ("training", "sampling")
+    }
+    with TemporaryDirectory() as temporary:
+        here = Path(temporary)
+        checkpoint = here / "one 0" / "checkpoints" / "last.ckpt"
+        for k in range(rounds):
+            for name, copies, devices in (("one", 1, 1), ("two", 1, 2), ("pair", 2, 1)):
+                folders = [here / f"{name} {k}{'b' * copy}" for copy in range(copies)]
+                for process in [start("train.py", *training(f, devices), cwd=here) for f in folders]:
+                    finish(process)
+                speeds["training"][name].append(sum(map(trained_per_second, folders)))
+            for name, copies, devices in (("one", 1, 1), ("two", 1, 2), ("pair", 2, 1)):
+                folders = [here / f"sampled {name} {k}{'b' * copy}" for copy in range(copies)]
+                for process in [start("sample.py", *sampling(checkpoint, f, devices), cwd=here) for f in folders]:
+                    finish(process)
+                speeds["sampling"][name].append(sum(sampled_per_second(f, devices) for f in folders))
+            print({what: {n: round(s[-1], 1) for n, s in of.items()} for what, of in speeds.items()}, flush=True)
+    return {what: efficiencies(of) for what, of in speeds.items()}
+
+
+def efficiencies(speeds: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Of two processes: half their speed over that of one, as ratio of medians and as quartiles of the rounds."""
+    found: dict[str, Any] = {
+        f"images_per_second_{name}": round(statistics.median(of), 1) for name, of in speeds.items()
+    }
+    for name, key in (("two", "efficiency"), ("pair", "ceiling")):
+        ratios = [two / (2 * one) for two, one in zip(speeds[name], speeds["one"], strict=True)]
+        quartiles = statistics.quantiles(ratios, n=4, method="inclusive")[::2]
+        median = statistics.median(speeds[name]) / (2 * statistics.median(speeds["one"]))
+        found |= {key: round(median, 3), f"{key}_quartiles": [round(q, 3) for q in quartiles]}
+    found["efficiency_over_ceiling"] = round(found["efficiency"] / found["ceiling"], 3)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    results = {
+        "what": "two processes on one CPU, measured; many GPUs, calculated",
+        "rounds": rounds,
+        "measured": {
+            "what": "data=digits, one thread a process, the same batch for each process",
+            "filters": FILTERS,
+            "batch_a_process": BATCH,
+            "steps": STEPS,
+            "chains_a_process": CHAINS,
+            **measured(rounds),
+        },
+        "calculated": {
+            "what": "calculated, not measured: efficiency at a fixed batch for each GPU",
+            "assumptions": ASSUMPTIONS,
+            "networks": predicted(),
+        },
+    }
+    save("devices", results, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What all benchmarks share: variants timed in turns, the machine's own limits, and a file for the results.
+
+A machine that others use drifts by more than the differences one is looking for. So the variants of a comparison run
+in one process, one after the other, again and again, and what is reported is the ratio of the medians of their times;
+beside it the quartiles of the ratio of each round, because that is what drift leaves of it.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compare(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, Any]]:
+    """Times every variant once a round, after two calls that do not count; the first of them is what others are
+    compared with.
+
+    Returns:
+        By name: the first call's seconds, compilation included; the median of the others; how many times as fast as
+        the first variant, as ratio of medians and as quartiles of the rounds' ratios; a GPU's peak memory in GiB.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    timers = {}
+    for name, run in variants.items():
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        timers[name] = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+        start = time.perf_counter()
+        run()
+        _wait()
+        found[name] = {"first_call_seconds": round(time.perf_counter() - start, 3)}
+        run()
+        if torch.cuda.is_available():
+            found[name]["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            times[name].append(timer.timeit(1).median)
+    first = next(iter(variants))
+    for name, seconds in times.items():
+        ratios = [a / b for a, b in zip(times[first], seconds, strict=True)]
+        median = statistics.median(seconds)
+        found[name] |= {
+            "seconds": median,
+            "times_as_fast": round(statistics.median(times[first]) / median, 3),
+            "quartiles": [round(q, 3) for q in statistics.quantiles(ratios, n=4, method="inclusive")[::2]],
+        }
+    return found
+
+
+def flops(run: Callable[[], object]) -> int:
+    """Floating-point operations of a call, as PyTorch counts them: convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def limits(where: torch.device) -> dict[str, float]:
+    """What a large matrix product reaches on this device, in GFLOP/s, and a copy, in GB/s read and written."""
+    size = 8192 if where.type == "cuda" else 1536
+    found = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(size, size, device=where, dtype=dtype) for _ in range(2))
+        found[f"{name}_gflops"] = round(2 * size**3 / _best(lambda a=a, b=b: a @ b) / 1e9, 1)
+    source = torch.empty(2**28 if where.type == "cuda" else 2**26, device=where)
+    target = torch.empty_like(source)
+    found["copy_gb_per_s"] = round(2 * source.nbytes / _best(lambda: target.copy_(source)) / 1e9, 1)
+    return found
+
+
+def _best(run: Callable[[], object]) -> float:
+    run()
+    timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return min(timer.timeit(2).median for _ in range(7))
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def machine(where: torch.device) -> dict[str, Any]:
+    """What a result depends on beside the code."""
+    return {
+        "device": torch.cuda.get_device_name() if where.type == "cuda" else _processor(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "revision": _git("describe", "--always", "--dirty", "--exclude=*"),
+        "limits": limits(where),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def save(name: str, results: dict[str, Any], where: torch.device) -> Path:
+    """Writes `results/<name>_<cpu or cuda>.json` with the machine, and says where."""
+    path = RESULTS / f"{name}_{where.type}.json"
+    path.write_text(json.dumps({"machine": machine(where), **results}, indent=1) + "\n")
+    print(path)
+    return path

@@ -1,0 +1,63 @@
+"""What everything is compared with: the same network and method, the way they are usually written and run.
+
+Float32, contiguous memory, PyTorch's own loader, Adam without fusing, the moving average parameter by parameter, and
+InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1), a module of PyTorch or an operation for each term.
+"""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ncsn.networks import NCSN
+from ncsn.networks.blocks import EPS, CondInstanceNormPlusPlus
+
+
+class PlainNorm(CondInstanceNormPlusPlus):
+    """CondInstanceNorm++, term by term."""
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        gamma, alpha, beta = self.embed(level).chunk(3, dim=-1)
+        means = x.mean(dim=(2, 3))
+        m, v = means.mean(dim=-1, keepdim=True), means.var(dim=-1, keepdim=True)
+        means = (means - m) / torch.sqrt(v + EPS)
+        h = F.instance_norm(x, eps=EPS) + means[..., None, None] * alpha[..., None, None]
+        return gamma[..., None, None] * h + beta[..., None, None]
+
+
+def plain_network(network: NCSN) -> nn.Module:
+    """A copy with the same weights, and with every norm as above."""
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, CondInstanceNormPlusPlus):
+            module.__class__ = PlainNorm
+    return network
+
+
+def plain_batches(images: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Shuffled float32 batches without end, from the loader one gets by asking for nothing else."""
+    loader = DataLoader(TensorDataset(images), batch_size, shuffle=True, drop_last=True)
+    while True:
+        for (batch,) in loader:
+            yield batch.float() / 255
+
+
+@torch.no_grad()
+def plain_average(averages: nn.Module, network: nn.Module, rate: float = 0.999) -> None:
+    for average, now in zip(averages.parameters(), network.parameters(), strict=True):
+        average.copy_(rate * average + (1 - rate) * now)
+
+
+@torch.no_grad()
+def plain_langevin(network: nn.Module, x: Tensor, sigmas: Tensor, steps: int, epsilon: float) -> Tensor:
+    """Algorithm 1 (Song & Ermon 2019)."""
+    for sigma in sigmas:
+        alpha = epsilon * (sigma / sigmas[-1]) ** 2
+        for _ in range(steps):
+            z = torch.randn_like(x)
+            s = network(x, sigma * torch.ones(len(x), device=x.device))
+            x = x + alpha / 2 * s + torch.sqrt(alpha) * z
+    return x

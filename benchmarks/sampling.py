@@ -1,0 +1,94 @@
+"""A step of annealed Langevin dynamics, and a whole run of it: plain, `speed=eager`, and `speed=fast`.
+
+    python benchmarks/sampling.py [--rounds 7]
+
+The whole run has all ten levels, two steps at each, and ends as 8-bit images.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from harness import compare, device, flops, save
+from plain import plain_langevin, plain_network
+from torch import Tensor
+from training import network_of
+
+from ncsn.images import to_uint8
+from ncsn.networks import NCSN
+from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.random import Draws
+from ncsn.samplers import AnnealedLangevin
+
+SETTINGS: dict[str, list[dict[str, int]]] = {
+    "cpu": [
+        {"filters": 64, "channels": 1, "size": 28, "batch": 8},
+        {"filters": 64, "channels": 1, "size": 28, "batch": 32},
+        {"filters": 128, "channels": 3, "size": 32, "batch": 8},
+    ],
+    "cuda": [
+        {"filters": 64, "channels": 1, "size": 28, "batch": 500},
+        {"filters": 128, "channels": 3, "size": 32, "batch": 500},
+    ],
+}
+WHERE = device()
+STEPS, EPSILON = 2, 4e-5
+
+
+def plain_run(network: NCSN, x: Tensor, levels: int) -> Callable[[], object]:
+    model = plain_network(network).eval()
+
+    def run() -> object:
+        samples = plain_langevin(model, x, network.sigmas[-levels:], STEPS if levels > 1 else 1, EPSILON)
+        return (samples.clamp(0, 1) * 255).round().byte().cpu() if levels > 1 else samples
+
+    return run
+
+
+def our_run(network: NCSN, x: Tensor, levels: int, fast: bool) -> Callable[[], object]:
+    model = copy.deepcopy(network).eval().requires_grad_(False)
+    if fast:
+        round_weights(model)
+        compile_in_place(model, cuda_graphs=True)
+    sampler = AnnealedLangevin(STEPS if levels > 1 else 1, EPSILON)
+
+    def run() -> object:
+        draws = Draws(0, "sample", 0, device=WHERE)
+        last = x
+        with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+            for state in sampler(model, x, network.sigmas[-levels:], normal=draws.normal):
+                last = state.x
+        return to_uint8(last) if levels > 1 else last
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    results: dict[str, Any] = {"what": "sampling", "rounds": rounds, "settings": []}
+    for setting in SETTINGS[WHERE.type]:
+        network = network_of(setting)
+        x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
+        entry: dict[str, Any] = dict(setting)
+        for what, levels, times in (("step", 1, rounds), ("run", 10, max(rounds // 2, 3))):
+            variants = {
+                "plain": plain_run(network, x, levels),
+                "eager": our_run(network, x, levels, fast=False),
+                "fast": our_run(network, x, levels, fast=True),
+            }
+            count = flops(variants["eager"])
+            found = compare(variants, times)
+            for name in found:
+                found[name]["gflops_per_s"] = round(count / found[name]["seconds"] / 1e9, 1)
+            entry[what] = {"gflop": count / 1e9, "variants": found}
+            print(what, setting, {name: v["times_as_fast"] for name, v in found.items()}, flush=True)
+        results["settings"].append(entry)
+    save("sampling", results, WHERE)
+
+
+if __name__ == "__main__":
+    main()

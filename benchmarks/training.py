@@ -1,0 +1,118 @@
+"""A whole step of training, in three ways: plain, as the project does it (`speed=eager`), and fast (`speed=fast`).
+
+    python benchmarks/training.py [--rounds 7]
+
+A step is a batch from the loader, noise, the loss, its gradient, Adam, and the moving average.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from harness import compare, device, flops, save
+from plain import plain_average, plain_batches, plain_network
+from torch import Tensor
+
+from ncsn import noise
+from ncsn.data import transforms
+from ncsn.data.stream import BatchStream
+from ncsn.networks import NCSN
+from ncsn.networks.compiled import compile_in_place
+from ncsn.objectives import denoising_score_matching
+from ncsn.random import Draws
+from ncsn.training.ema import ema_update
+
+SETTINGS: dict[str, list[dict[str, int]]] = {  # filters, channels, pixels, batch
+    "cpu": [
+        {"filters": 64, "channels": 1, "size": 28, "batch": 8},
+        {"filters": 64, "channels": 1, "size": 28, "batch": 32},
+        {"filters": 128, "channels": 3, "size": 32, "batch": 8},
+    ],
+    "cuda": [
+        {"filters": 64, "channels": 1, "size": 28, "batch": 128},
+        {"filters": 128, "channels": 3, "size": 32, "batch": 128},
+    ],
+}
+WHERE = device()
+
+
+def network_of(setting: dict[str, int]) -> NCSN:
+    sigmas = noise.geometric()
+    return NCSN(
+        sigmas, image_size=setting["size"], in_channels=setting["channels"], num_filters=setting["filters"]
+    ).to(WHERE)
+
+
+def images_of(setting: dict[str, int], count: int = 1024) -> Tensor:
+    shape = (count, setting["channels"], setting["size"], setting["size"])
+    return torch.randint(256, shape, dtype=torch.uint8)
+
+
+def plain_step(network: NCSN, images: Tensor, batch: int) -> Callable[[], object]:
+    model = plain_network(network)
+    averages, sigmas = copy.deepcopy(model), network.sigmas
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    batches = plain_batches(images, batch)
+
+    def step() -> None:
+        x = next(batches).to(WHERE)
+        sigma = sigmas[torch.randint(len(sigmas), (len(x),), device=WHERE)]
+        used = sigma[:, None, None, None]
+        noisy = x + torch.randn_like(x) * used
+        target = -(noisy - x) / used**2
+        loss = (((model(noisy, sigma) - target) ** 2).flatten(1).sum(1) / 2 * sigma**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        plain_average(averages, model)
+
+    return step
+
+
+def our_step(network: NCSN, images: Tensor, batch: int, fast: bool) -> Callable[[], object]:
+    model, averages, sigmas = copy.deepcopy(network), copy.deepcopy(network), network.sigmas
+    if fast:
+        compile_in_place(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    batches = iter(BatchStream(images.to(WHERE), batch, seed=0, length=10**9))
+
+    def step() -> None:
+        images, number = next(batches)
+        draws = Draws(0, "train", number, device=WHERE)
+        x = transforms.to_unit_interval(images)
+        sigma = sigmas[draws.integers(len(sigmas), len(x))]
+        optimizer.zero_grad()
+        with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+            loss = denoising_score_matching(model, x, sigma, normal=draws.normal).mean()
+        loss.backward()
+        optimizer.step()
+        ema_update(list(averages.parameters()), list(model.parameters()), number + 1, rate=0.999, warmup=False)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    results: dict[str, Any] = {"what": "a step of training", "rounds": rounds, "settings": []}
+    for setting in SETTINGS[WHERE.type]:
+        network, images, batch = network_of(setting), images_of(setting), setting["batch"]
+        variants = {
+            "plain": plain_step(network, images, batch),
+            "eager": our_step(network, images, batch, fast=False),
+            "fast": our_step(network, images, batch, fast=True),
+        }
+        count = flops(variants["eager"])
+        found = compare(variants, rounds)
+        for name in found:
+            found[name]["gflops_per_s"] = round(count / found[name]["seconds"] / 1e9, 1)
+        results["settings"].append({**setting, "gflop": count / 1e9, "variants": found})
+        print(setting, {name: v["times_as_fast"] for name, v in found.items()}, flush=True)
+    save("training", results, WHERE)
+
+
+if __name__ == "__main__":
+    main()

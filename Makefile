@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo figures test test-fast lint format clean
+.PHONY: help setup demo figures bench test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,12 @@ FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 figC1 figC2 levels
 
 figures: setup  ## all figures of docs/paper.md (half an hour at most on a CPU)
 	set -e; for figure in $(FIGURES); do $(BIN)/python figures/$$figure.py; done
+
+BENCHMARKS := training sampling data evaluation growth devices profiles
+
+bench: setup  ## all benchmarks, and their tables in docs/performance.md (about half an hour on a CPU)
+	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python benchmarks/$$benchmark.py; done
+	$(BIN)/python benchmarks/show.py
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

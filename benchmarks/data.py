@@ -2,9 +2,9 @@
 
     python benchmarks/data.py [--rounds 15]
 
-Both give shuffled float32 batches, flipped at random and dequantised, on the device that trains. The loader takes one
-image at a time out of a data set that does all this to it; the stream takes a batch of uint8 images, and does it to all
-of them at once, on the device.
+Both give shuffled float32 batches, flipped at random and dequantised, on the device that trains. The loader takes
+one image at a time out of a data set that does all this to it; the stream takes a batch of uint8 images, and does it
+to all of them at once, on the device.
 """
 
 import argparse
@@ -81,8 +81,8 @@ def measure(kept: str, plain: Iterator[Tensor], ours: Iterator[Tensor], rounds: 
 def shares(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What part of a training step it takes to make the batch, where steps have been measured on this kind of device.
 
-    Seconds for an image of the step's batch over seconds for an image of the step, which includes that. The loader's is
-    what the same step would spend on it: the step with the stream's share taken out and the loader's put in.
+    Seconds for an image of the step's batch over seconds for an image of the step, which includes that. The loader's
+    is what the same step would spend on it: the step with the stream's share taken out and the loader's put in.
     """
     path = RESULTS / f"training_{WHERE.type}.json"
     if not path.exists():
@@ -132,8 +132,6 @@ def main() -> None:
         "share_of_a_step": shares(settings),
     }
     save("data", results, WHERE)
-
-
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/devices.py [--rounds 3]
 
-Measured: `train.py` and `sample.py` with one and with two processes of one thread each, the same batch for each process.
-Two processes share a memory, a cache, perhaps a core; so the same command is also run twice at a time, without a word
-between the two. What this pair loses, no communication could avoid: it is the ceiling.
+Measured: `train.py` and `sample.py` with one and with two processes of one thread each, the same batch for each
+process. Two processes share a memory, a cache, perhaps a core; so the same training is also run twice at a time,
+without a word between the two. What this pair loses, no communication could avoid: it is the ceiling. The processes
+of `sample.py` exchange nothing while they draw, so that it has no need of such a pair.
 
 Calculated: the gradients of a step, summed over n GPUs, against the arithmetic of the step. Nothing of this part is
 measured but the numbers of parameters and of operations, which are counted; the assumptions go with the result.
@@ -17,21 +18,21 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from harness import flops, save
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ncsn import noise
 from ncsn.networks import NCSN, NCSNv2
 from ncsn.objectives import denoising_score_matching
-from ncsn.objectives.score import Score
 
 ROOT = Path(__file__).parents[1]
-BATCH, STEPS, LOG_EVERY, FILTERS = 64, 60, 5, 16  # of training; a batch for each process
+BATCH, STEPS, LOG_EVERY, FILTERS = 64, 40, 4, 16  # of training; a batch for each process
 CHAINS, BATCHES, STEPS_PER_LEVEL = 64, 5, 2  # of sampling; so many batches for each process
 WARM_UP = 2  # logged rows, and batches of samples, that do not count
 
@@ -49,20 +50,22 @@ ASSUMPTIONS: dict[str, Any] = {
 GPUS = [8, 16, 32, 64, 128, 256, 512, 1024]
 
 
-def networks() -> dict[str, tuple[Callable[[], Score], tuple[int, int, int], int]]:
+def networks() -> dict[str, tuple[Callable[[Tensor], nn.Module], tuple[int, int, int], int]]:
     """Network, shape of an image, and images for each GPU."""
-    ten = noise.geometric()
+    mnist = partial(NCSN, image_size=28, in_channels=1, num_filters=64)
+    cifar10 = partial(NCSN, image_size=32, num_filters=128)
+    deepest = partial(NCSNv2, image_size=256, depth="deepest")
     return {
-        "MNIST, 64 filters": (lambda: NCSN(ten, image_size=28, in_channels=1, num_filters=64), (1, 28, 28), 128),
-        "CIFAR-10, 128 filters": (lambda: NCSN(ten, image_size=32, num_filters=128), (3, 32, 32), 128),
-        "NCSNv2 at 256 pixels, 128 filters": (lambda: NCSNv2(ten, image_size=256, depth="deepest"), (3, 256, 256), 8),
+        "MNIST, 64 filters": (mnist, (1, 28, 28), 128),
+        "CIFAR-10, 128 filters": (cifar10, (3, 32, 32), 128),
+        "NCSNv2 at 256 pixels, 128 filters": (deepest, (3, 256, 256), 8),
     }
 
 
-def counted(make: Callable[[], Score], shape: tuple[int, int, int]) -> tuple[int, int]:
+def counted(make: Callable[[Tensor], nn.Module], shape: tuple[int, int, int]) -> tuple[int, int]:
     """Parameters of a network, and operations of a training step an image; on tensors without content."""
     with FakeTensorMode(), torch.device("cpu"):
-        network: Any = make()
+        network = make(torch.ones(10))
         x, sigma = torch.rand(1, *shape), torch.ones(1)
         count = flops(lambda: denoising_score_matching(network, x, sigma).mean().backward())
         return sum(p.numel() for p in network.parameters()), count
@@ -74,8 +77,8 @@ def ring_seconds(bytes_: float, gpus: int, bandwidth: float) -> float:
 
 
 def sum_seconds(bytes_: float, gpus: int) -> dict[str, float]:
-    """One ring, which goes at the pace of its slowest link; or in two levels: a ring in each node, then, each GPU with
-    its share of the bytes, rings across the nodes."""
+    """One ring, which goes at the pace of its slowest link; or two levels: a ring in each node, and rings across the
+    nodes, in which each GPU has its share of the bytes."""
     node = ASSUMPTIONS["gpus_a_node"]
     within, between = (ASSUMPTIONS[f"bytes_per_s_{where}"] for where in ("within_a_node", "between_nodes"))
     if gpus <= node:
@@ -177,9 +180,8 @@ def sampled_per_second(folder: Path, devices: int) -> float:
 
 def measured(rounds: int) -> dict[str, Any]:
     """Images a second of one process, of two that belong together, and of two that know nothing of each other."""
-    speeds: dict[str, dict[str, list[float]]] = {
-        what: {name: [] for name in ("one", "two", "pair")} for what in ("training", "sampling")
-    }
+    training_speeds: dict[str, list[float]] = {"one": [], "two": [], "pair": []}
+    sampling_speeds: dict[str, list[float]] = {"one": [], "two": []}
     with TemporaryDirectory() as temporary:
         here = Path(temporary)
         checkpoint = here / "one 0" / "checkpoints" / "last.ckpt"
@@ -188,12 +190,12 @@ def measured(rounds: int) -> dict[str, Any]:
                 folders = [here / f"{name} {k}{'b' * copy}" for copy in range(copies)]
                 for process in [start("train.py", *training(f, devices), cwd=here) for f in folders]:
                     finish(process)
-                speeds["training"][name].append(sum(map(trained_per_second, folders)))
-            for name, copies, devices in (("one", 1, 1), ("two", 1, 2), ("pair", 2, 1)):
-                folders = [here / f"sampled {name} {k}{'b' * copy}" for copy in range(copies)]
-                for process in [start("sample.py", *sampling(checkpoint, f, devices), cwd=here) for f in folders]:
-                    finish(process)
-                speeds["sampling"][name].append(sum(sampled_per_second(f, devices) for f in folders))
+                training_speeds[name].append(sum(map(trained_per_second, folders)))
+            for name, devices in (("one", 1), ("two", 2)):
+                folder = here / f"sampled {name} {k}"
+                finish(start("sample.py", *sampling(checkpoint, folder, devices), cwd=here))
+                sampling_speeds[name].append(sampled_per_second(folder, devices))
+            speeds = {"training": training_speeds, "sampling": sampling_speeds}
             print({what: {n: round(s[-1], 1) for n, s in of.items()} for what, of in speeds.items()}, flush=True)
     return {what: efficiencies(of) for what, of in speeds.items()}
 
@@ -203,12 +205,12 @@ def efficiencies(speeds: Mapping[str, list[float]]) -> dict[str, Any]:
     found: dict[str, Any] = {
         f"images_per_second_{name}": round(statistics.median(of), 1) for name, of in speeds.items()
     }
-    for name, key in (("two", "efficiency"), ("pair", "ceiling")):
+    for name in speeds.keys() - {"one"}:
+        key = {"two": "efficiency", "pair": "ceiling"}[name]
         ratios = [two / (2 * one) for two, one in zip(speeds[name], speeds["one"], strict=True)]
         quartiles = statistics.quantiles(ratios, n=4, method="inclusive")[::2]
         median = statistics.median(speeds[name]) / (2 * statistics.median(speeds["one"]))
         found |= {key: round(median, 3), f"{key}_quartiles": [round(q, 3) for q in quartiles]}
-    found["efficiency_over_ceiling"] = round(found["efficiency"] / found["ceiling"], 3)
     return found
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/evaluation.py [--rounds 5] [--images 1000]
 
-Both use the same features, those of the project's classifier of 28x28 images with random weights, which cost as much as
-trained ones, and must find the same distance. What differs is how the images are read, and that the features of the
-reference are kept; so there is a variant for each step between the one and the other.
+Both use the same features, those of the project's classifier of 28x28 images with random weights, which cost as much
+as trained ones, and must find the same distance. What differs is how the images are read, and that the features of
+the reference are kept; so there is a variant for each step between the one and the other.
 """
 
 import argparse
@@ -132,11 +132,13 @@ def main() -> None:
         entry["frechet_distance"] = distances[name]
         off = abs(distances[name] - distances["plain"]) / distances["plain"]
         if off > TOLERANCE:
-            raise SystemExit(f"{name}: distance {distances[name]:.6g}, but {distances['plain']:.6g} by torch-fidelity")
+            raise SystemExit(
+                f"{name}: distance {distances[name]:.6g}, but {distances['plain']:.6g} by torch-fidelity"
+            )
         entry["relative_difference"] = float(f"{off:.2g}")
     print({name: entry["times_as_fast"] for name, entry in found.items()}, distances)
     results = {
-        "what": "from samples to a Fréchet distance with the classifier's features; plain: torch-fidelity on two folders",
+        "what": "from samples to a Fréchet distance, classifier's features; plain: torch-fidelity on two folders",
         "rounds": arguments.rounds,
         "images": arguments.images,
         "size": SIZE,

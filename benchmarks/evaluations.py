@@ -21,7 +21,8 @@ from harness import device, save
 from torch import Tensor
 from tqdm import tqdm
 
-from ncsn import TrainedScore, load_score, noise
+from ncsn import load_score, noise
+from ncsn.checkpoint import TrainedScore
 from ncsn.config import build
 from ncsn.data import ImageDataModule
 from ncsn.evaluation.classifier import Classifier
@@ -115,7 +116,7 @@ def main() -> None:
         for label, sampler, sigmas in candidates(budget, score.sigmas):
             row[label] = {"sampler": repr(sampler), "levels": len(sigmas), **drawn(sampler, sigmas)}
             print(budget, label, row[label], flush=True)
-    save(f"evaluations_{data.name}", results, WHERE)
+            save(f"evaluations_{data.name}", results, WHERE)  # as far as it is: the last ones take longest
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py [--rounds 5] [--fast]
 
-The network is NCSN with 16 filters, run as PyTorch runs it (`speed=eager`); `--fast` adds `speed=fast`, which compiles
-for a minute or more at each point. All points of a curve take turns.
+The network is NCSN with 16 filters, run as PyTorch runs it (`speed=eager`); `--fast` adds `speed=fast`, which
+compiles for a minute or more at each point. All points of a curve take turns.
 """
 
 import argparse

@@ -5,11 +5,13 @@ in one process, one after the other, again and again, and what is reported is th
 beside it the quartiles of the ratio of each round, because that is what drift leaves of it.
 """
 
+import functools
 import json
 import os
 import platform
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +23,9 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 RESULTS = Path(__file__).parent / "results"
+
+# What was compiled before is not taken from the disk: the first call is to show what compiling takes.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp())
 
 
 def device() -> torch.device:
@@ -96,6 +101,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
+@functools.cache
 def machine(where: torch.device) -> dict[str, Any]:
     """What a result depends on beside the code."""
     return {

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from harness import compare, device, flops, save
 from plain import plain_langevin, plain_network
-from torch import Tensor
+from torch import Tensor, nn
 from training import network_of
 
 from ncsn.images import to_uint8
@@ -37,28 +37,32 @@ WHERE = device()
 STEPS, EPSILON = 2, 4e-5
 
 
-def plain_run(network: NCSN, x: Tensor, levels: int) -> Callable[[], object]:
-    model = plain_network(network).eval()
+def plain_run(model: nn.Module, x: Tensor, sigmas: Tensor) -> Callable[[], object]:
+    levels = len(sigmas)
 
     def run() -> object:
-        samples = plain_langevin(model, x, network.sigmas[-levels:], STEPS if levels > 1 else 1, EPSILON)
+        samples = plain_langevin(model, x, sigmas, STEPS if levels > 1 else 1, EPSILON)
         return (samples.clamp(0, 1) * 255).round().byte().cpu() if levels > 1 else samples
 
     return run
 
 
-def our_run(network: NCSN, x: Tensor, levels: int, fast: bool) -> Callable[[], object]:
-    model = copy.deepcopy(network).eval().requires_grad_(False)
-    if fast:
-        round_weights(model)
-        compile_in_place(model, cuda_graphs=True)
+def fast_network(network: NCSN) -> nn.Module:
+    model = copy.deepcopy(network)
+    round_weights(model)
+    compile_in_place(model, cuda_graphs=True)
+    return model
+
+
+def our_run(model: nn.Module, x: Tensor, sigmas: Tensor, fast: bool) -> Callable[[], object]:
+    levels = len(sigmas)
     sampler = AnnealedLangevin(STEPS if levels > 1 else 1, EPSILON)
 
     def run() -> object:
         draws = Draws(0, "sample", 0, device=WHERE)
         last = x
         with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
-            for state in sampler(model, x, network.sigmas[-levels:], normal=draws.normal):
+            for state in sampler(model, x, sigmas, normal=draws.normal):
                 last = state.x
         return to_uint8(last) if levels > 1 else last
 
@@ -71,14 +75,15 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     results: dict[str, Any] = {"what": "sampling", "rounds": rounds, "settings": []}
     for setting in SETTINGS[WHERE.type]:
-        network = network_of(setting)
+        network = network_of(setting).eval().requires_grad_(False)
+        plain, fast = plain_network(network), fast_network(network)
         x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
         entry: dict[str, Any] = dict(setting)
         for what, levels, times in (("step", 1, rounds), ("run", 10, max(rounds // 2, 3))):
             variants = {
-                "plain": plain_run(network, x, levels),
-                "eager": our_run(network, x, levels, fast=False),
-                "fast": our_run(network, x, levels, fast=True),
+                "plain": plain_run(plain, x, network.sigmas[-levels:]),
+                "eager": our_run(network, x, network.sigmas[-levels:], fast=False),
+                "fast": our_run(fast, x, network.sigmas[-levels:], fast=True),
             }
             count = flops(variants["eager"])
             found = compare(variants, times)

@@ -43,6 +43,15 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("model=ncsnv2 model.checkpointing=true objective=exact", ["objective: ", "set model.checkpointing=false"]),
     ("model=ncsnv2 model.checkpointing=true objective=exact noise=from_data", ["set model.checkpointing=false"]),
     ("sampler=mala", ["sampler: ", "NCSN has none", "model=energy"]),
+    ("speed=fast model=energy", ["compile=true: ", "energy", "compile=false"]),
+    ("speed=fast model=energy noise=from_data", ["compile=true: ", "compile=false"]),
+    ("speed=fast objective=ssm", ["compile=true: ", "objective=dsm", "compile=false"]),
+    ("speed=fast objective=ssm_vr", ["compile=true: ", "objective=dsm", "compile=false"]),
+    ("speed=fast objective=exact", ["compile=true: ", "objective=dsm", "compile=false"]),
+    ("compile=true objective=ssm", ["compile=true: ", "objective=dsm", "compile=false"]),
+    ("compile=maybe", ["compile=maybe", "true or false"]),
+    ("compile=null", ["compile=None", "true or false"]),
+    ("speed=quick", ["speed", "quick", "eager", "fast"]),
 ]  # fmt: skip
 
 
@@ -91,6 +100,8 @@ SAMPLE_WRONG = [
     ("ckpt={ckpt} sampler=ddim", ["ddim", "ald"]),
     ("ckpt={ckpt} trainer.accelerator=cpu trainer.devices=none", ["trainer", "devices", "int > 0"]),
     ("ckpts={ckpt}", ["ckpts", "ckpt"]),
+    ("ckpt={ckpt} compile=maybe", ["compile=maybe", "true or false"]),
+    ("ckpt={ckpt} speed=quick", ["speed", "quick", "eager", "fast"]),
 ]
 
 

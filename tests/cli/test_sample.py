@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ncsn.sampling import largest
+
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
@@ -158,3 +160,30 @@ def test_it_ends_when_it_is_told_to(trained: Path, start: Command, tmp_path: Pat
     time.sleep(3)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
+
+
+def test_the_largest_batch_is_for_a_gpu_to_say(trained: Path, call: Command, tmp_path: Path) -> None:
+    arguments = [f"ckpt={trained}", *CPU, "batch_size=auto", f"out={tmp_path / 'out'}"]
+    outcome = call("sample", *arguments, cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert "batch_size=auto: looks for what fits on one GPU, not a cpu; give a number" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("holds", "most", "expected"), [(100, 1000, 64), (100, 96, 96), (64, 1000, 64), (0, 7, 1)])
+def test_the_largest_batch_is_looked_for_by_doubling(holds: int, most: int, expected: int) -> None:
+    tried = []
+
+    def fits(size: int) -> bool:
+        tried.append(size)
+        return size <= holds
+
+    assert largest(fits, most) == expected
+    assert max(tried) <= most
+
+
+def test_a_number_of_evaluations_is_a_sampler(copy: Path, call: Command, tmp_path: Path) -> None:
+    call("sample", f"ckpt={copy}", *CPU, "num_samples=2", "sampler=ald_30", cwd=tmp_path)
+    (folder,) = (copy / "samples").iterdir()
+    assert json.loads((folder / "settings.json").read_text())["sampler"]["evaluations"] == 30
+    assert images_in(folder).shape == (2, 8, 8, 1)

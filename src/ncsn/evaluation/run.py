@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose its checkpoints
 LOOKED_AT = 1_000  # images, for what lies beyond scores
+EVALUATIONS = 50_000  # of the network at most, for the held-out loss: with hundreds of levels on fewer images
 SHOWN, NEIGHBOURS = 10, 8
 
 
@@ -332,9 +333,10 @@ class Judge:
 
     def _held_out(self, score: TrainedScore) -> dict[str, Any]:
         """The loss on held-out images by noise level; the noise is the same for all networks."""
-        images, network = self.data.images("val")[:LOOKED_AT], score.network.to(self.device)
+        count = min(LOOKED_AT, max(EVALUATIONS // len(score.sigmas), 1))
+        images, network = self.data.images("val")[:count], score.network.to(self.device)
         loss = loss_by_level(network, images, score.sigmas, seed=self.config.seed, device=self.device)
-        return loss._asdict() | {"loss_per_dim": loss.loss_per_dim}
+        return loss._asdict() | {"loss_per_dim": loss.loss_per_dim, "images": len(images)}
 
 
 def build_features(node: DictConfig, data: ImageDataModule) -> FeatureNetwork:

@@ -38,7 +38,7 @@ def instance_norm_plus_plus(x: Tensor, gamma: Tensor, alpha: Tensor, beta: Tenso
         return _formula(x, gamma, alpha, beta)
     mean = x.mean(dim=(2, 3), dtype=gamma.dtype)
     # One group for each channel of each row: instance normalisation with a scale and shift of every row's own.
-    rows = x.reshape(1, -1, *x.shape[2:])
+    rows = x.to(gamma.dtype).reshape(1, -1, *x.shape[2:])
     shift = torch.addcmul(beta, gamma, alpha * _relative(mean))
     return F.group_norm(rows, rows.shape[1], gamma.flatten(), shift.flatten(), EPS).view_as(x)
 
@@ -60,7 +60,7 @@ def _relative(mean: Tensor) -> Tensor:
 def elu(x: Tensor) -> Tensor:
     """ELU; when it is compiled, with exp(x) − 1, which becomes vector instructions, in place of expm1(x)."""
     if torch.compiler.is_compiling():
-        return torch.where(x > 0, x, x.clamp(max=0).exp() - 1)
+        return torch.where(x > 0, x, torch.where(x > 0, 0, x).exp() - 1)  # clamp has slope 0 at x = 0
     return F.elu(x)
 
 

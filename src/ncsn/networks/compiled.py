@@ -21,6 +21,7 @@ def compile_in_place(network: nn.Module, *, cuda_graphs: bool = False) -> None:
     """
     if isinstance(network, EnergyScore):
         raise ValueError("the score of an energy is a derivative, which cannot be compiled; set compile=false")
+    torch.compiler.reset()  # it keeps eight variants of a function over all networks, and a sweep comes to more
     network.to(memory_format=torch.channels_last)
     network.compile(dynamic=False, options={"triton.cudagraphs": cuda_graphs})
 

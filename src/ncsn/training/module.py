@@ -82,6 +82,17 @@ class ScoreModel(LightningModule):
         schedule: LRSchedulerConfigType = {"scheduler": self.make_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
+    def on_train_start(self) -> None:
+        """Gives what the optimiser remembers the memory layout of its parameters, whose order fused Adam goes by.
+
+        A run that goes on with another `speed` has weights of another layout than its checkpoint.
+        """
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    if torch.is_tensor(value) and value.shape == parameter.shape:
+                        state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, mine = checkpoint["state_dict"]["sigmas"], self.sigmas.cpu()
         if saved.shape != mine.shape or not torch.allclose(saved.cpu(), mine):

@@ -23,7 +23,6 @@ from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
 from ncsn.networks.compiled import compile_in_place
-from ncsn.objectives import SlicedScoreMatching, exact_score_matching
 from ncsn.report import refresh_report
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
@@ -118,8 +117,12 @@ def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampl
     if config.compile not in (True, False):
         raise ConfigError(f"compile={config.compile}: must be true or false")
     if config.compile:
+        if config.objective["_target_"].rpartition(".")[2] in ("SlicedScoreMatching", "exact_score_matching"):
+            raise ConfigError(
+                "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
+            )
         with told_to_the_user("compile=true"):
-            _compile(model)
+            compile_in_place(model.network)
     image = torch.zeros(1, config.data.channels, config.data.image_size, config.data.image_size)
     with told_to_the_user("objective"):
         model.objective(_StandIn(model.network), image, model.sigmas[:1], normal=torch.zeros_like)
@@ -127,13 +130,6 @@ def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampl
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
     return model, data, sampler
-
-
-def _compile(model: ScoreModel) -> None:
-    objective = getattr(model.objective, "func", model.objective)
-    if isinstance(objective, SlicedScoreMatching) or objective is exact_score_matching:
-        raise ValueError("a compiled network is not differentiated twice; take objective=dsm, or set compile=false")
-    compile_in_place(model.network)
 
 
 class _StandIn:

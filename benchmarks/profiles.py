@@ -1,0 +1,165 @@
+"""Where the time of a training step and of a network evaluation goes, with `speed=eager` and with `speed=fast`.
+
+    python benchmarks/profiles.py [--rounds 3] [--filters 64]
+
+PyTorch's profiler says how long each operator took by itself; operators are put together in groups. Beside them
+stands a floor: the arithmetic of the convolutions at the speed of a large matrix product, and their feature maps and
+weights, read and written once, at the speed of a copy, both measured on the same machine in the same minutes.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from harness import compare, device, flops, limits, save
+from sampling import SETTINGS as SAMPLING
+from sampling import fast_network, our_run
+from torch import nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from training import SETTINGS as TRAINING
+from training import images_of, network_of, our_step
+
+from ncsn.networks import NCSN
+
+CALLS = 3  # that are profiled, after those that were timed
+WHERE = device()
+
+FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
+BETWEEN = "between the convolutions: norms, activations, pooling; or the generated kernels"
+OPTIMISER, REST = "optimiser and moving average", "the rest"
+GROUPS = {  # the first that is found in the name of an operator, or of one that called it; on a GPU, of a kernel
+    OPTIMISER: r"Optimizer\.step|adam|multi_tensor|_foreach_lerp",
+    BACKWARD: r"convolution_backward|conv.*backward|dgrad|wgrad|bwd",
+    FORWARD: r"conv|fprop|cudnn|cutlass|xmma|implicit|gemm",
+    # By its own name alone: what a compiled region calls has a name of its own.
+    BETWEEN: r"Compiled|triton|norm(?!al)|elu|pool|upsample|elementwise|reduce"
+    r"|aten::(add|sub|mul|div|neg|pow|sum|mean|var|std|rsqrt|sqrt|where|clamp|exp|abs|log|arg)",
+}
+
+
+def group_of(names: list[str]) -> str:
+    """The group of an operator by its name and those of its callers, the nearest first."""
+    for group, pattern in GROUPS.items():
+        if any(re.search(pattern, name) for name in (names[:1] if group == BETWEEN else names)):
+            return group
+    return REST
+
+
+def where_it_goes(run: Callable[[], object]) -> dict[str, float]:
+    """Share of each group in the time of a call; what no operator was at work in is the rest.
+
+    A call that is profiled takes a little longer; its shares are taken for those of one that is not.
+    """
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (WHERE.type == "cuda")
+    with profile(activities=activities) as profiled:
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            run()
+        if WHERE.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - start) / CALLS
+    found = dict.fromkeys((FORWARD, BACKWARD, BETWEEN, OPTIMISER, REST), 0.0)
+    for event in profiled.events():
+        if WHERE.type == "cuda":
+            if event.device_type == DeviceType.CUDA:
+                found[group_of([event.name])] += event.self_device_time_total / 1e6 / CALLS
+            continue
+        names, caller = [event.name], event.cpu_parent
+        while caller is not None:
+            names.append(caller.name)
+            caller = caller.cpu_parent
+        found[group_of(names)] += event.self_cpu_time_total / 1e6 / CALLS
+    found[REST] += max(0.0, seconds - sum(found.values()))
+    total = sum(found.values())
+    return {group: round(part / total, 4) for group, part in found.items()}
+
+
+def bytes_of_convolutions(run: Callable[[], object], network: nn.Module) -> dict[str, int]:
+    """Feature maps in and out, and weights, of every convolution once, in both kinds of numbers.
+
+    The first and the last convolution are in float32 in either.
+    """
+    total = {"float32": 0, "bfloat16": 0}
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        numbers = inputs[0].numel() + output.numel() + sum(p.numel() for p in module.parameters())
+        total["float32"] += 4 * numbers
+        total["bfloat16"] += (2 if type(module) is nn.Conv2d else 4) * numbers
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    run()
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def floor(operations: int, bytes_: dict[str, int], reached: dict[str, float]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for numbers in ("float32", "bfloat16"):
+        arithmetic = operations / (reached[f"{numbers}_gflops"] * 1e9)
+        memory = bytes_[numbers] / (reached["copy_gb_per_s"] * 1e9)
+        found[numbers] = {
+            "arithmetic_seconds": float(f"{arithmetic:.4g}"),
+            "memory_seconds": float(f"{memory:.4g}"),
+            "gigabytes": round(bytes_[numbers] / 1e9, 4),
+        }
+    return found
+
+
+def profiled(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
+    found = compare(variants, rounds)
+    for name, run in variants.items():
+        found[name]["shares"] = where_it_goes(run)
+    return found
+
+
+def convolutions_of(network: NCSN, setting: dict[str, int]) -> dict[str, int]:
+    x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
+    with torch.no_grad():
+        return bytes_of_convolutions(lambda: network(x, torch.ones(len(x), device=WHERE)), network)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--filters", type=int, help="in place of those of the first setting of training.py")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        "what": "shares of the time of a training step and of a step of Langevin dynamics, one network evaluation",
+        "rounds": arguments.rounds,
+    }
+    reached = results["limits"] = limits(WHERE)
+    for what, settings in (("training", TRAINING), ("evaluation", SAMPLING)):
+        setting = dict(settings[WHERE.type][0])
+        setting["filters"] = arguments.filters or setting["filters"]
+        network = network_of(setting)
+        bytes_ = convolutions_of(network, setting)
+        variants: dict[str, Callable[[], object]] = {}
+        if what == "training":
+            # Each convolution is three in training: the second and the third read and write the same in other roles.
+            bytes_ = {numbers: 3 * count for numbers, count in bytes_.items()}
+            for name in ("eager", "fast"):
+                variants[name] = our_step(network, images_of(setting), setting["batch"], fast=name == "fast")
+        else:
+            network = network.eval().requires_grad_(False)
+            x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
+            for name, model in (("eager", network), ("fast", fast_network(network))):
+                variants[name] = our_run(model, x, network.sigmas[-1:], fast=name == "fast")
+        operations = flops(variants["eager"])
+        results[what] = {
+            **setting,
+            "gflop": operations / 1e9,
+            "floor": floor(operations, bytes_, reached),
+            "variants": profiled(variants, arguments.rounds),
+        }
+        for name, entry in results[what]["variants"].items():
+            print(what, name, f"{entry['seconds']:.4f} s", entry["shares"], flush=True)
+    save("profiles", results, WHERE)
+
+
+if __name__ == "__main__":
+    main()

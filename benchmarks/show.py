@@ -1,0 +1,487 @@
+"""Writes what was measured into docs/performance.md, between its markers, and draws the plots it shows.
+
+    python benchmarks/show.py
+
+A part between `<!-- name -->` and `<!-- /name -->` belongs to the function of this name below; all else is left
+alone. What has not been measured is said to be so, in the document and here.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import RESULTS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, ScalarFormatter
+
+from ncsn.files import atomically, write_text
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+IMAGES = DOCUMENT.parent / "images"
+KINDS = {"cpu": "CPU", "cuda": "GPU"}
+NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "GPU: not measured: no GPU was at hand."}
+
+
+def result(name: str, script: str) -> dict[str, Any] | None:
+    """A file of results; None, and a line, if it is not there or cannot be read."""
+    path = RESULTS / f"{name}.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    except FileNotFoundError:
+        print(f"{path.name}: not there; python benchmarks/{script}.py makes it", file=sys.stderr)
+    except ValueError as error:
+        print(f"{path.name}: not JSON ({error}); python benchmarks/{script}.py makes it anew", file=sys.stderr)
+    return None
+
+
+def on_each(name: str, part: Callable[[dict[str, Any], str], str]) -> str:
+    """`part` of the results of each kind of device, one below the other."""
+    parts = []
+    for kind in KINDS:
+        found = result(f"{name}_{kind}", name)
+        parts.append(NOT_MEASURED[kind] if found is None else f"{part(found, kind)}\n\n{origin(found)}")
+    return "\n\n".join(parts)
+
+
+def origin(found: dict[str, Any], rounds: str = "rounds") -> str:
+    """The line below a table: what a result depends on."""
+    machine = found["machine"]
+    threads = f", {count(machine['threads'], 'thread')} of {count(machine['cpus'], 'processor')}"
+    counted = f"; {found['rounds']} {rounds}" if "rounds" in found else ""
+    return f"*{machine['device']}{threads}; torch {machine['torch']}; revision {machine['revision']}{counted}.*"
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def seconds(value: float) -> str:
+    """Three digits, in the unit that suits."""
+    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size or unit == "µs":
+            return f"{digits(value / size)} {unit}"
+    raise AssertionError
+
+
+def digits(value: float) -> str:
+    """Three of them, and no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def ratio(entry: dict[str, Any]) -> str:
+    low, high = entry["quartiles"]
+    return f"{entry['times_as_fast']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def setting_of(entry: dict[str, Any]) -> str:
+    size, channels = entry["size"], entry["channels"]
+    filters = f"{entry['filters']} filters, " if "filters" in entry else ""
+    return f"{size}×{size}×{channels}, {filters}batch {entry['batch']}"
+
+
+def three_ways(rows: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """Plain, eager and fast: how long, how many times as fast, and what that is in arithmetic."""
+    head = ["", "plain", "eager", "fast", "eager, times as fast (quartiles)", "fast, times as fast (quartiles)"]
+    head += ["GFLOP/s: plain, eager, fast", "fast, first call"]
+    memory = any("peak_gib" in v["fast"] for _, v in rows)
+    head += ["peak GiB: plain, eager, fast"] * memory
+    lines = []
+    for name, variants in rows:
+        of = [variants[variant] for variant in ("plain", "eager", "fast")]
+        line = [name, *(seconds(v["seconds"]) for v in of), ratio(of[1]), ratio(of[2])]
+        line += [", ".join(digits(v["gflops_per_s"]) for v in of), seconds(of[2]["first_call_seconds"])]
+        if memory:
+            line.append(", ".join(digits(v["peak_gib"]) for v in of))
+        lines.append(line)
+    return table(head, lines)
+
+
+def training() -> str:
+    return on_each(
+        "training", lambda found, _: three_ways([(setting_of(s), s["variants"]) for s in found["settings"]])
+    )
+
+
+def sampling() -> str:
+    def part(found: dict[str, Any], _: str) -> str:
+        names = {"step": "one step", "run": "whole run"}
+        settings = found["settings"]
+        return three_ways([(f"{names[w]}, {setting_of(s)}", s[w]["variants"]) for w in names for s in settings])
+
+    return on_each("sampling", part)
+
+
+def ratios() -> str:
+    panels: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = []
+    for kind, title in KINDS.items():
+        bars = []
+        for name, parts in (("training", ("",)), ("sampling", ("step", "run"))):
+            path = RESULTS / f"{name}_{kind}.json"
+            for setting in json.loads(path.read_text())["settings"] if path.exists() else []:
+                for part in parts:
+                    found = (setting[part] if part else setting)["variants"]
+                    bars.append((f"{name}{part and f', {part}'}: {setting_of(setting)}", found))
+        if bars:
+            panels.append((title, bars))
+    if not panels:
+        return "No plot yet: neither training nor sampling has been measured."
+    figure = Figure(figsize=(9, 0.6 + sum(0.55 * len(bars) + 0.6 for _, bars in panels)), layout="constrained")
+    heights = [len(bars) for _, bars in panels]
+    for axes, (title, bars) in zip(
+        figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0], panels, strict=True
+    ):
+        draw_ratios(axes, title, bars)
+    return drawn("ratios", figure, "Times as fast as the plain way, by setting; the whiskers are quartiles")
+
+
+def draw_ratios(axes: Axes, title: str, bars: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    for offset, variant, colour in ((-0.2, "eager", "tab:blue"), (0.2, "fast", "tab:orange")):
+        entries = [variants[variant] for _, variants in bars]
+        widths = [entry["times_as_fast"] for entry in entries]
+        # The ratio of the medians need not lie between the quartiles of the rounds' ratios.
+        low = [max(0, w - e["quartiles"][0]) for w, e in zip(widths, entries, strict=True)]
+        high = [max(0, e["quartiles"][1] - w) for w, e in zip(widths, entries, strict=True)]
+        places = [place + offset for place in range(len(bars))]
+        axes.barh(places, widths, 0.38, xerr=(low, high), color=colour, label=f"speed={variant}")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(bars)), [name for name, _ in bars])
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="times as fast as the plain way")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def evaluations() -> str:
+    parts = []
+    for data in ("digits", "mnist"):
+        for kind in KINDS:
+            found = result(f"evaluations_{data}_{kind}", "evaluations")
+            if found is not None:
+                parts.append(f"{spent(found)}\n\n{origin(found)}")
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def spent(found: dict[str, Any]) -> str:
+    """Quality for each way to spend a number of evaluations."""
+    name, budgets = found["score"], found["budgets"]
+    ways = list(next(iter(budgets.values())))
+    rows = []
+    for budget, row in budgets.items():
+        cells = []
+        for way in ways:
+            entry = row.get(way)
+            cells.append("" if entry is None else "diverged" if name not in entry else f"{entry[name]:.3g}")
+        rows.append([f"{int(budget):,}", *cells])
+    of = found["network"]
+    title = (
+        f"{found['data']}: `{name}`, {of['model']['num_filters']} filters, {of['noise']['num_levels']} levels from "
+        f"{of['noise']['sigma_max']:g} to {of['noise']['sigma_min']:g}, {of['steps']:,} steps of training:"
+    )
+    note = (
+        f"Chance moves such a score by about {found['standard_deviation']:.2g}, the standard deviation over three "
+        f"seeds of the recommended 100 evaluations. These score {found['fast'][name]:.3g} with `speed=fast`, as all "
+        f"above, and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
+    )
+    return f"{title}\n\n{table(['evaluations', *ways], rows)}\n\n{note}"
+
+
+def accuracy() -> str:
+    def part(found: dict[str, Any], _: str) -> str:
+        rows = []
+        for stage, title in (("train", "training loss, the whole curve"), ("val", "held-out loss at the end")):
+            of = found[stage]
+            cells = [f"{100 * max(of[key]):.2g} %" for key in ("between_eager_and_fast", "between_seeds")]
+            last = "; ".join(", ".join(f"{v:.4f}" for v in of["last"][speed]) for speed in ("eager", "fast"))
+            rows.append([title, *cells, last])
+        head = ["", "eager against fast, one seed", "seed against seed, eager", "last values: eager; fast"]
+        text = (
+            f"{found['steps']:,} steps of the demo, {found['filters']} filters, three seeds; the largest differences:"
+        )
+        return f"{text}\n\n{table(head, rows)}"
+
+    return on_each("accuracy", part)
+
+
+def profiles() -> str:
+    def part(found: dict[str, Any], _: str) -> str:
+        parts = []
+        for what, title in (("training", "A step of training"), ("evaluation", "A step of Langevin dynamics")):
+            of = found[what]
+            variants, floor = of["variants"], of["floor"]
+            rows: list[list[str]] = []
+            for group in variants["eager"]["shares"]:
+                entries = [variants[v]["shares"][group] * variants[v]["seconds"] for v in ("eager", "fast")]
+                shares = [variants[v]["shares"][group] for v in ("eager", "fast")]
+                if any(shares):
+                    cells = [f"{seconds(t)} ({share:.0%})" for t, share in zip(entries, shares, strict=True)]
+                    rows.append([group, *(cell if t else "none" for cell, t in zip(cells, entries, strict=True))])
+            rows.append(["**all**", *(f"**{seconds(variants[v]['seconds'])}**" for v in ("eager", "fast"))])
+            rows.append(["fast: times as fast as eager (quartiles)", "", ratio(variants["fast"])])
+            for key, name in (("arithmetic_seconds", "arithmetic"), ("memory_seconds", "memory")):
+                rows.append([f"floor: {name}", *(seconds(floor[n][key]) for n in ("float32", "bfloat16"))])
+            parts.append(f"{title}, {setting_of(of)}:\n\n{table(['', 'eager', 'fast'], rows)}")
+        limits = found["limits"]
+        speeds = (
+            f"{digits(limits['float32_gflops'])} GFLOP/s in float32, {digits(limits['bfloat16_gflops'])} in bfloat16"
+        )
+        reached = f"{speeds}; a copy reads and writes {digits(limits['copy_gb_per_s'])} GB/s."
+        return "\n\n".join([*parts, f"A large matrix product reaches {reached}"])
+
+    return on_each("profiles", part)
+
+
+def data() -> str:
+    def part(found: dict[str, Any], _: str) -> str:
+        rows = []
+        for setting in found["settings"]:
+            plain, stream = (setting["variants"][name] for name in ("plain", "stream"))
+            name = f"{setting['size']}×{setting['size']}×{setting['channels']}, {setting['kept']}"
+            rows.append([name, *(f"{v['images_per_second']:,}" for v in (plain, stream)), ratio(stream)])
+        head = ["", "plain, images/s", "stream, images/s", "times as fast (quartiles)"]
+        shares = [
+            [setting_of(s), *(f"{s[speed][how]:.2%}" for speed in ("eager", "fast") for how in ("plain", "stream"))]
+            for s in found["share_of_a_step"]
+        ]
+        titles = ["share of a training step", *(f"{s}: {h}" for s in ("eager", "fast") for h in ("plain", "stream"))]
+        parts = [table(head, rows), *([table(titles, shares)] if shares else [])]
+        return "\n\n".join([*parts, f"Batches of {found['batch']}; {found['note']}."])
+
+    return on_each("data", part)
+
+
+def evaluation() -> str:
+    def part(found: dict[str, Any], _: str) -> str:
+        rows = [
+            [name, seconds(v["seconds"]), ratio(v), f"{v['frechet_distance']:.6g}", f"{v['relative_difference']:.1g}"]
+            for name, v in found["variants"].items()
+        ]
+        head = ["", "time", "times as fast (quartiles)", "Fréchet distance", "relative difference"]
+        return f"{found['images']:,} images of {found['size']}×{found['size']}:\n\n{table(head, rows)}"
+
+    return on_each("evaluation", part)
+
+
+def growth() -> str:
+    text = on_each("growth", growth_tables)
+    kinds = {kind: RESULTS / f"growth_{kind}.json" for kind in KINDS}
+    files = {kind: json.loads(path.read_text()) for kind, path in kinds.items() if path.exists()}
+    if not files:
+        return text
+    curves = next(iter(files.values()))["curves"]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, (key, name) in zip(figure.subplots(1, len(curves), sharey=True), GROWTH.items(), strict=True):
+        for kind, found in files.items():
+            for speed, kind_of_call, entries in growth_curves(found["curves"][key]):
+                values = [1e3 * entry["seconds_per_image"] for entry in entries]
+                label = f"{KINDS[kind]}, {speed}, {CALLS[kind_of_call]}"
+                axes.loglog(found["curves"][key]["values"], values, marker="o", label=label)
+        axes.set_xticks(curves[key]["values"], [str(value) for value in curves[key]["values"]])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.minorticks_off()
+        axes.set_xlabel(name)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("milliseconds an image")
+    figure.axes[0].legend(fontsize="small")
+    return f"{text}\n\n{drawn('growth', figure, 'Milliseconds an image by batch, resolution and number of levels')}"
+
+
+GROWTH = {"batch": "batch", "size": "pixels of a side", "levels": "noise levels"}
+CALLS = {"forward": "forward", "step": "training step"}
+
+
+def growth_curves(curve: dict[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    return [(speed, call, curve[speed][call]) for speed in ("eager", "fast") if speed in curve for call in CALLS]
+
+
+def growth_tables(found: dict[str, Any], kind: str) -> str:
+    parts = []
+    for key, name in GROWTH.items():
+        curve = found["curves"][key]
+        rows = []
+        for speed, call, entries in growth_curves(curve):
+            cells = []
+            batches = curve["values"] if key == "batch" else [1] * len(entries)
+            for batch, entry in zip(batches, entries, strict=True):
+                # How many times as fast a call is as the first point's, turned into a ratio of times an image.
+                low, high = (batches[0] / batch / quartile for quartile in reversed(entry["quartiles"]))
+                cell = f"{seconds(entry['seconds_per_image'])} ({low:.2f} to {high:.2f})"
+                cells.append(cell + (f", {entry['peak_gib']:.2f} GiB" if "peak_gib" in entry else ""))
+            rows.append([f"{speed}, {CALLS[call]}", *cells])
+        rows.append(["parameters", *(f"{parameters:,}" for parameters in curve["parameters"])])
+        fixed = ", ".join(f"{k} {v}" for k, v in curve["fixed"].items())
+        parts.append(f"By {name} ({fixed}):\n\n{table([name, *map(str, curve['values'])], rows)}")
+    note = (
+        f"NCSN with {found['filters']} filters. Time an image; in brackets the quartiles of its ratio to the first "
+        f"column. `speed=fast`: {found['fast']}."
+    )
+    return "\n\n".join([*parts, note])
+
+
+def devices() -> str:
+    found = result("devices_cpu", "devices")
+    if found is None:
+        return f"{NOT_MEASURED['cpu']}\n\n{NOT_MEASURED['cuda']}"
+    measured = found["measured"]
+    rows = []
+    for what in ("training", "sampling"):
+        of = measured[what]
+        row = [what]
+        row += [digits(of[f"images_per_second_{n}"]) if f"images_per_second_{n}" in of else "" for n in NAMES]
+        row += [
+            f"{of[key]:.2f} ({of[f'{key}_quartiles'][0]:.2f} to {of[f'{key}_quartiles'][1]:.2f})" if key in of else ""
+            for key in ("efficiency", "ceiling")
+        ]
+        rows.append(row)
+    head = ["images/s", *NAMES.values(), "efficiency of two (quartiles)", "of two that do not communicate"]
+    text = (
+        f"`{measured['what'].split(',')[0]}`, {measured['filters']} filters, one thread a process; training: batches "
+        f"of {measured['batch_a_process']} a process; sampling: {measured['chains_a_process']} chains a process:"
+    )
+    line = origin(found).replace(f", {count(found['machine']['threads'], 'thread')} of", ", one thread a process,")
+    return f"{text}\n\n{table(head, rows)}\n\n{line}\n\n{NOT_MEASURED['cuda']}"
+
+
+NAMES = {"one": "one process", "two": "two processes", "pair": "twice one at a time"}
+
+
+def predicted() -> str:
+    found = result("devices_cpu", "devices")
+    if found is None:
+        return "Not calculated yet."
+    calculated = found["calculated"]
+    networks = calculated["networks"]
+    facts = [
+        [
+            of["network"],
+            f"{of['parameters'] / 1e6:.1f} million",
+            digits(of["gflop_an_image"]),
+            of["images_a_gpu"],
+            seconds(of["compute_seconds"]),
+        ]
+        for of in networks
+    ]
+    head = ["network", "parameters", "GFLOP an image", "images a GPU", "arithmetic of a step"]
+    rows = []
+    for k, first in enumerate(networks[0]["by_gpus"]):
+        row = [f"{first['gpus']:,}"]
+        for of in networks:
+            for how in WAYS:
+                entry = of["by_gpus"][k][how]
+                row.append(f"{entry['efficiency_without_overlap']:.1%}, {entry['efficiency_with_overlap']:.1%}")
+        rows.append(row)
+    titles = ["GPUs", *(f"{of['network']}: {name}" for of in networks for name in WAYS.values())]
+    assumptions = [[f"`{name}`", f"{value:.4g}"] for name, value in calculated["assumptions"].items()]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, of in zip(figure.subplots(1, len(networks), sharey=True), networks, strict=True):
+        gpus = [row["gpus"] for row in of["by_gpus"]]
+        for how, colour in zip(WAYS, ("tab:blue", "tab:orange"), strict=True):
+            for overlap, style in (("without", "--"), ("with", "-")):
+                values = [row[how][f"efficiency_{overlap}_overlap"] for row in of["by_gpus"]]
+                label = f"{WAYS[how]}, {overlap} overlap"
+                axes.semilogx(gpus, values, style, color=colour, marker=".", label=label)
+        axes.set_xticks(gpus, [str(n) for n in gpus], fontsize="small")
+        axes.minorticks_off()
+        axes.set(xlabel="GPUs", title=of["network"], ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("efficiency (calculated)")
+    figure.axes[0].legend(fontsize="small")
+    parts = [
+        table(head, facts),
+        "Efficiency without and with overlap, calculated and not measured:",
+        table(titles, rows),
+        drawn("devices", figure, "Calculated efficiency by the number of GPUs"),
+        table(["assumption", "value"], assumptions),
+        f"*Calculated; parameters and operations counted with torch {found['machine']['torch']} at revision "
+        f"{found['machine']['revision']}.*",
+    ]
+    return "\n\n".join(parts)
+
+
+WAYS = {"ring": "one ring", "two_levels": "two levels"}
+
+
+def memory() -> str:
+    found = result("memory", "memory")
+    if found is None:
+        return "Not computed yet."
+    rows = [
+        [f"`{name}`", f"{c['gib_without_images']:.2f}", f"{c['gib_an_image']:.2f}", c["images_on_24_gib"]]
+        for name, c in found["cases"].items()
+    ]
+    head = ["", "GiB without images", "GiB an image", "images on 24 GiB"]
+    what = found["what"][0].upper() + found["what"][1:]
+    return f"{what}:\n\n{table(head, rows)}\n\n*Computed, on no device, with torch {found['torch']}.*"
+
+
+def jvp() -> str:
+    found = result("jvp", "jvp --out benchmarks/results/jvp.json")
+    if found is None:
+        return "Not measured yet."
+    rows = [
+        [name, f"{c['forward_ms']:,.1f} ms", f"{c['reverse_ms']:,.1f} ms", f"{c['reverse_over_forward']:.2f}"]
+        for name, c in found["cases"].items()
+    ]
+    head = ["", "forward mode", "reverse mode", "reverse over forward"]
+    threads, version = count(found["threads"], "thread"), found["versions"]["torch"]
+    line = f"*{found['machine']}, {threads}; torch {version}; neither revision nor quartiles were recorded.*"
+    return f"{table(head, rows)}\n\n{line}"
+
+
+def drawn(name: str, figure: Figure, caption: str) -> str:
+    """Keeps a plot, and gives the line that shows it."""
+    path = IMAGES / f"performance_{name}.png"
+    with atomically(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+    print(path)
+    return f"![{caption}](images/{path.name})"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part
+    for part in (
+        training,
+        sampling,
+        ratios,
+        accuracy,
+        evaluations,
+        profiles,
+        data,
+        evaluation,
+        growth,
+        devices,
+        predicted,
+        memory,
+        jvp,
+    )
+}
+
+
+def main() -> None:
+    text = DOCUMENT.read_text()
+    for name, part in PARTS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            print(f"{DOCUMENT.name}: has no part <!-- {name} -->; left out", file=sys.stderr)
+            continue
+        try:
+            content = part()
+        except KeyError as error:
+            print(f"{name}: left as it was; its results have no {error}, make them anew", file=sys.stderr)
+            continue
+        text = pattern.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)  # type: ignore[misc]
+    write_text(DOCUMENT, text)
+    print(DOCUMENT)
+
+
+if __name__ == "__main__":
+    main()

@@ -188,8 +188,8 @@ def spent(found: dict[str, Any]) -> str:
     )
     note = (
         f"Chance moves such a score by about {found['standard_deviation']:.2g}, the standard deviation over three "
-        f"seeds of the recommended 100 evaluations. These score {found['fast'][name]:.3g} with `speed=fast`, as all "
-        f"above, and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
+        f"seeds of the first column at 100 evaluations. These score {found['fast'][name]:.3g} with `speed=fast`, as "
+        f"all above, and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
     )
     return f"{title}\n\n{table(['evaluations', *ways], rows)}\n\n{note}"
 

@@ -244,14 +244,6 @@ def test_training_validation_and_pictures_compile_once_each(counter: CompileCoun
     assert counter.frame_count == 3
 
 
-def test_networks_of_one_shape_share_what_was_compiled(counter: CompileCounter) -> None:
-    for _ in range(3):
-        network = Small()
-        compile_in_place(network)
-        network(*noisy())
-    assert counter.frame_count == 1
-
-
 def test_networks_of_one_process_do_not_use_up_what_may_be_compiled(counter: CompileCounter) -> None:
     """A sweep's jobs, for instance."""
     for i in range(9):

@@ -29,7 +29,7 @@ figures: setup  ## all figures of docs/paper.md (half an hour at most on a CPU)
 
 BENCHMARKS := training sampling data evaluation growth devices profiles
 
-bench: setup  ## all benchmarks, and their tables in docs/performance.md (about half an hour on a CPU)
+bench: setup  ## all benchmarks, and their tables in docs/performance.md (long on a CPU: most of it is compiling)
 	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python benchmarks/$$benchmark.py; done
 	$(BIN)/python benchmarks/show.py
 

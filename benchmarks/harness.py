@@ -25,7 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 RESULTS = Path(__file__).parent / "results"
 
 # What was compiled before is not taken from the disk: the first call is to show what compiling takes.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp())
+_COMPILED = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _COMPILED.name)
 
 
 def device() -> torch.device:

@@ -14,6 +14,7 @@ import torch
 from harness import compare, device, flops, save
 from plain import plain_langevin, plain_network
 from torch import Tensor, nn
+from training import SETTINGS as TRAINING
 from training import network_of
 
 from ncsn.images import to_uint8
@@ -22,17 +23,7 @@ from ncsn.networks.compiled import compile_in_place, round_weights
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin
 
-SETTINGS: dict[str, list[dict[str, int]]] = {
-    "cpu": [
-        {"filters": 64, "channels": 1, "size": 28, "batch": 8},
-        {"filters": 64, "channels": 1, "size": 28, "batch": 32},
-        {"filters": 128, "channels": 3, "size": 32, "batch": 8},
-    ],
-    "cuda": [
-        {"filters": 64, "channels": 1, "size": 28, "batch": 500},
-        {"filters": 128, "channels": 3, "size": 32, "batch": 500},
-    ],
-}
+SETTINGS = {"cpu": TRAINING["cpu"], "cuda": [setting | {"batch": 500} for setting in TRAINING["cuda"]]}
 WHERE = device()
 STEPS, EPSILON = 2, 4e-5
 

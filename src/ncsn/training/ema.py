@@ -55,7 +55,7 @@ class EMA(WeightAveraging):
     def __init__(self, rate: float = 0.999, warmup: bool = True) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"rate={rate}: must be in [0, 1)")
-        super().__init__(use_buffers=False)
+        super().__init__()
         self.rate, self.warmup = rate, warmup
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -90,7 +90,11 @@ class ScoreModel(LightningModule):
         for optimizer in self.trainer.optimizers:
             for parameter, state in optimizer.state.items():
                 for name, value in state.items():
-                    if torch.is_tensor(value) and value.shape == parameter.shape:
+                    if (
+                        torch.is_tensor(value)
+                        and value.shape == parameter.shape
+                        and value.stride() != parameter.stride()
+                    ):
                         state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -78,6 +78,20 @@ def flops(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+def with_flops(
+    found: dict[str, dict[str, Any]], variants: Mapping[str, Callable[[], object]]
+) -> dict[str, dict[str, Any]]:
+    """Adds to each variant the operations of its own call, and how many of them it does a second.
+
+    `fast` does those of `eager`: what is compiled cannot be counted.
+    """
+    counted = {name: flops(run) for name, run in variants.items() if name != "fast"}
+    for name, variant in found.items():
+        count = counted.get(name, counted["eager"])
+        variant |= {"gflop": count / 1e9, "gflops_per_s": round(count / variant["seconds"] / 1e9, 1)}
+    return found
+
+
 def limits(where: torch.device) -> dict[str, float]:
     """What a large matrix product reaches on this device, in GFLOP/s, and a copy, in GB/s read and written."""
     size = 8192 if where.type == "cuda" else 1536

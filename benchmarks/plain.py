@@ -1,7 +1,7 @@
 """What everything is compared with: the same network and method, the way they are usually written and run.
 
 Float32, contiguous memory, PyTorch's own loader, Adam without fusing, the moving average parameter by parameter, and
-InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1), a module of PyTorch or an operation for each term.
+InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1), and a module of PyTorch or an operation for each term.
 """
 
 import copy
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncsn.networks import NCSN
-from ncsn.networks.blocks import EPS, CondInstanceNormPlusPlus
+from ncsn.networks.blocks import EPS, CondInstanceNormPlusPlus, MeanPooledConv
 
 
 class PlainNorm(CondInstanceNormPlusPlus):
@@ -28,12 +28,21 @@ class PlainNorm(CondInstanceNormPlusPlus):
         return gamma[..., None, None] * h + beta[..., None, None]
 
 
+class PlainPooledConv(MeanPooledConv):
+    """A convolution, and then the mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.conv2d(x, self.weight, self.bias, padding=1), 2)
+
+
+PLAIN = {CondInstanceNormPlusPlus: PlainNorm, MeanPooledConv: PlainPooledConv}
+
+
 def plain_network(network: NCSN) -> nn.Module:
-    """A copy with the same weights, and with every norm as above."""
+    """A copy with the same weights, and with every norm and every pooled convolution as above."""
     network = copy.deepcopy(network)
     for module in network.modules():
-        if isinstance(module, CondInstanceNormPlusPlus):
-            module.__class__ = PlainNorm
+        module.__class__ = PLAIN.get(type(module), type(module))
     return network
 
 

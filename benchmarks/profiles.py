@@ -24,6 +24,7 @@ from training import SETTINGS as TRAINING
 from training import images_of, network_of, our_step
 
 from ncsn.networks import NCSN
+from ncsn.networks.blocks import Float32Conv
 
 CALLS = 3  # that are profiled, after those that were timed
 WHERE = device()
@@ -88,7 +89,7 @@ def bytes_of_convolutions(run: Callable[[], object], network: nn.Module) -> dict
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         numbers = inputs[0].numel() + output.numel() + sum(p.numel() for p in module.parameters())
         total["float32"] += 4 * numbers
-        total["bfloat16"] += (2 if type(module) is nn.Conv2d else 4) * numbers
+        total["bfloat16"] += (4 if isinstance(module, Float32Conv) else 2) * numbers
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d)]
     run()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import compare, device, flops, save
+from harness import compare, device, save, with_flops
 from plain import plain_langevin, plain_network
 from torch import Tensor, nn
 from training import SETTINGS as TRAINING
@@ -19,7 +19,7 @@ from training import network_of
 
 from ncsn.images import to_uint8
 from ncsn.networks import NCSN
-from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, round_weights
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin
 
@@ -52,7 +52,7 @@ def our_run(model: nn.Module, x: Tensor, sigmas: Tensor, fast: bool) -> Callable
     def run() -> object:
         draws = Draws(0, "sample", 0, device=WHERE)
         last = x
-        with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+        with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast), constant_weights(WHERE), torch.no_grad():
             for state in sampler(model, x, sigmas, normal=draws.normal):
                 last = state.x
         return to_uint8(last) if levels > 1 else last
@@ -76,11 +76,8 @@ def main() -> None:
                 "eager": our_run(network, x, network.sigmas[-levels:], fast=False),
                 "fast": our_run(fast, x, network.sigmas[-levels:], fast=True),
             }
-            count = flops(variants["eager"])
-            found = compare(variants, times)
-            for name in found:
-                found[name]["gflops_per_s"] = round(count / found[name]["seconds"] / 1e9, 1)
-            entry[what] = {"gflop": count / 1e9, "variants": found}
+            found = with_flops(compare(variants, times), variants)
+            entry[what] = {"variants": found}
             print(what, setting, {name: v["times_as_fast"] for name, v in found.items()}, flush=True)
         results["settings"].append(entry)
     save("sampling", results, WHERE)

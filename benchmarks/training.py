@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import compare, device, flops, save
+from harness import compare, device, save, with_flops
 from plain import plain_average, plain_batches, plain_network
 from torch import Tensor
 
@@ -105,11 +105,8 @@ def main() -> None:
             "eager": our_step(network, images, batch, fast=False),
             "fast": our_step(network, images, batch, fast=True),
         }
-        count = flops(variants["eager"])
-        found = compare(variants, rounds)
-        for name in found:
-            found[name]["gflops_per_s"] = round(count / found[name]["seconds"] / 1e9, 1)
-        results["settings"].append({**setting, "gflop": count / 1e9, "variants": found})
+        found = with_flops(compare(variants, rounds), variants)
+        results["settings"].append({**setting, "variants": found})
         print(setting, {name: v["times_as_fast"] for name, v in found.items()}, flush=True)
     save("training", results, WHERE)
 

@@ -20,7 +20,7 @@ from ncsn.config import build, check, told_to_the_user
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
 from ncsn.images import to_uint8
-from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, round_weights
 from ncsn.random import Draws
 from ncsn.report import refresh_report
 from ncsn.sample_folder import SampleFolder
@@ -196,7 +196,7 @@ class Drawing(LightningModule):
         sampler = self.task.sampler_of(chains, draws)
         keep = evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
         frames = [x[:TRAJECTORY_IMAGES]] if keep else []
-        with told_to_the_user("sampler"):
+        with told_to_the_user("sampler"), constant_weights(self.device):
             for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
                 x = state.x
                 self.progress.step(len(chains), state)

@@ -16,12 +16,13 @@ from ncsn.networks import NCSN, EnergyNCSN, NCSNv2
 from ncsn.networks.blocks import (
     CondInstanceNormPlusPlus,
     Float32Conv,
+    MeanPooledConv,
     ResidualBlock,
     _formula,
     elu,
     instance_norm_plus_plus,
 )
-from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, round_weights
 from ncsn.networks.refinenet import RefineNet, StageShape
 from ncsn.objectives import denoising_score_matching
 
@@ -199,6 +200,31 @@ def test_inductor_computes_the_same(in_bfloat16: bool) -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
+def test_weights_are_constants_only_where_that_is_said() -> None:
+    torch.compiler.reset()
+    network = tiny(Smallest)
+    compile_in_place(network)
+    given = noisy()
+
+    def sampled() -> Tensor:
+        with constant_weights(torch.device("cpu")), torch.no_grad():
+            return network(*given)
+
+    def expected() -> Tensor:
+        other = Smallest()
+        other.load_state_dict(network.state_dict())
+        return other(*given).detach()
+
+    torch.testing.assert_close(sampled(), expected(), rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(1.5)
+    assert error(sampled(), expected()) > 0.01  # those that were laid out anew are what they were
+    torch.testing.assert_close(network(*given).detach(), expected(), rtol=1e-5, atol=1e-6)
+    torch.compiler.reset()
+
+
 def test_a_compiled_network_can_be_copied_saved_and_loaded(counter: CompileCounter) -> None:
     network = tiny(Small)
     expected = deepcopy(network.state_dict())
@@ -340,8 +366,8 @@ def test_only_convolutions_in_between_are_rounded(network: type[nn.Module]) -> N
     net = tiny(network)
     before = deepcopy(net.state_dict())
     round_weights(net)
-    rounded = {id(p) for m in net.modules() if isinstance(m, nn.Conv2d) and not isinstance(m, Float32Conv)
-               for p in m.parameters()}  # fmt: skip
+    rounded = {id(p) for m in net.modules() if isinstance(m, nn.Conv2d) for p in m.parameters()
+               if not isinstance(m, Float32Conv | MeanPooledConv)}  # fmt: skip
     assert rounded
     for name, p in net.named_parameters():
         assert p.dtype == (torch.bfloat16 if id(p) in rounded else torch.float32)

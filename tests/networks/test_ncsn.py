@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ncsn import noise
 from ncsn.authors import rename_authors_state
 from ncsn.networks import NCSN
-from ncsn.networks.blocks import CondInstanceNormPlusPlus
+from ncsn.networks.blocks import CondInstanceNormPlusPlus, MeanPooledConv
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -96,3 +97,14 @@ def test_every_level_has_its_own_conditioning() -> None:
 def test_refuses_by_name(kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         NCSN(torch.ones(1), **kwargs)
+
+
+def test_a_mean_pooled_convolution_is_a_convolution_and_a_mean() -> None:
+    torch.manual_seed(0)
+    conv = MeanPooledConv(3, 5).double()
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
+    expected = F.avg_pool2d(F.conv2d(x, conv.weight, conv.bias, padding=1), 2)
+    torch.testing.assert_close(conv(x), expected)
+    given, weight = [x, *conv.parameters()], torch.randn_like(expected)
+    found, right = (torch.autograd.grad((weight * y).sum(), given) for y in (conv(x), expected))
+    torch.testing.assert_close(found, right)

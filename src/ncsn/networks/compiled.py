@@ -1,7 +1,10 @@
 """A network made faster without changing what it is: the same parameters under the same names."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import nn
+from torch._inductor import config as inductor
 
 from ncsn.energy import EnergyScore
 
@@ -26,10 +29,20 @@ def compile_in_place(network: nn.Module, *, cuda_graphs: bool = False) -> None:
     network.compile(dynamic=False, options={"triton.cudagraphs": cuda_graphs})
 
 
+def constant_weights(device: torch.device) -> AbstractContextManager[None]:
+    """What is compiled within, where no gradients are asked for, takes the network's weights for constants.
+
+    On a CPU they are then laid out once as its convolutions want them, not at every call; elsewhere nothing changes.
+    The weights must stay what they are for as long as the network is used.
+    """
+    return inductor.patch(freezing=device.type == "cpu")
+
+
 def round_weights(network: nn.Module) -> None:
     """Keeps the convolutions' weights in bfloat16, as `torch.autocast` would round them at every call.
 
-    For sampling only. The first and the last convolution stay in float32, as they do there.
+    For sampling only. The first and the last convolution stay in float32, as they do there, and weights that are
+    averaged before they are rounded.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:

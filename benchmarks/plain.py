@@ -1,7 +1,7 @@
 """What everything is compared with: the same network and method, the way they are usually written and run.
 
 Float32, contiguous memory, PyTorch's own loader, Adam without fusing, the moving average parameter by parameter, and
-InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1), and a module of PyTorch or an operation for each term.
+InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1): for each term a module of PyTorch or an operation.
 """
 
 import copy

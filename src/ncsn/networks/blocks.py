@@ -48,7 +48,7 @@ def _formula(x: Tensor, gamma: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     var, mean = torch.var_mean(x.to(gamma.dtype), dim=(2, 3), correction=0)
     scale = gamma * (var + EPS).rsqrt()
     shift = beta + gamma * alpha * _relative(mean) - scale * mean
-    scale, shift = torch.stack([scale, shift])  # has them computed once a channel: else they are inlined at every pixel
+    scale, shift = torch.stack([scale, shift])  # else both are worked out anew at every pixel
     return x * scale[..., None, None] + shift[..., None, None]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import record_function
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncsn.networks import NCSN
@@ -54,6 +55,7 @@ def plain_batches(images: Tensor, batch_size: int) -> Iterator[Tensor]:
             yield batch.float() / 255
 
 
+@record_function("moving average")
 @torch.no_grad()
 def plain_average(averages: nn.Module, network: nn.Module, rate: float = 0.999) -> None:
     for average, now in zip(averages.parameters(), network.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""Where the time of a training step and of a network evaluation goes, with `speed=eager` and with `speed=fast`.
+"""Where the time of a training step and of a network evaluation goes: plain, with `speed=eager`, with `speed=fast`.
 
     python benchmarks/profiles.py [--rounds 3] [--filters 64]
 
@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from harness import compare, device, flops, limits, save
+from plain import plain_network
 from sampling import SETTINGS as SAMPLING
-from sampling import fast_network, our_run
+from sampling import fast_network, our_run, plain_run
 from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from training import SETTINGS as TRAINING
-from training import images_of, network_of, our_step
+from training import images_of, network_of, our_step, plain_step
 
 from ncsn.networks import NCSN
 from ncsn.networks.blocks import Float32Conv
@@ -33,7 +34,7 @@ FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
 BETWEEN = "between the convolutions: norms, activations, pooling; or the generated kernels"
 OPTIMISER, REST = "optimiser and moving average", "the rest"
 GROUPS = {  # the first that is found in the name of an operator, or of one that called it; on a GPU, of a kernel
-    OPTIMISER: r"Optimizer\.step|adam|multi_tensor|_foreach_lerp",
+    OPTIMISER: r"Optimizer\.step|adam|multi_tensor|_foreach_lerp|moving average",
     BACKWARD: r"convolution_backward|conv.*backward|dgrad|wgrad|bwd",
     FORWARD: r"conv|fprop|cudnn|cutlass|xmma|implicit|gemm",
     # By its own name alone: what a compiled region calls has a name of its own.
@@ -143,11 +144,13 @@ def main() -> None:
         if what == "training":
             # Each convolution is three in training: the second and the third read and write the same in other roles.
             bytes_ = {numbers: 3 * count for numbers, count in bytes_.items()}
+            variants["plain"] = plain_step(network, images_of(setting), setting["batch"])
             for name in ("eager", "fast"):
                 variants[name] = our_step(network, images_of(setting), setting["batch"], fast=name == "fast")
         else:
             network = network.eval().requires_grad_(False)
             x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
+            variants["plain"] = plain_run(plain_network(network), x, network.sigmas[-1:])
             for name, model in (("eager", network), ("fast", fast_network(network))):
                 variants[name] = our_run(model, x, network.sigmas[-1:], fast=name == "fast")
         operations = flops(variants["eager"])

@@ -89,17 +89,24 @@ def setting_of(entry: dict[str, Any]) -> str:
     return f"{size}×{size}×{channels}, {filters}batch {entry['batch']}"
 
 
-def three_ways(rows: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Plain, eager and fast: how long, how many times as fast, and what that is in arithmetic."""
+def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], limits: dict[str, float]) -> str:
+    """Plain, eager and fast: how long, how many times as fast, and what that is in arithmetic.
+
+    Args:
+        limits: what a matrix product reaches in the numbers of each: float32, and bfloat16 for fast.
+    """
     head = ["", "plain", "eager", "fast", "eager, times as fast (quartiles)", "fast, times as fast (quartiles)"]
-    head += ["GFLOP/s: plain, eager, fast", "fast, first call"]
+    head += ["GFLOP/s: plain, eager, fast", "of a matrix product's: plain, fast", "fast, first call"]
     memory = any("peak_gib" in v["fast"] for _, v in rows)
     head += ["peak GiB: plain, eager, fast"] * memory
     lines = []
     for name, variants in rows:
         of = [variants[variant] for variant in ("plain", "eager", "fast")]
         line = [name, *(seconds(v["seconds"]) for v in of), ratio(of[1]), ratio(of[2])]
-        line += [", ".join(digits(v["gflops_per_s"]) for v in of), seconds(of[2]["first_call_seconds"])]
+        line.append(", ".join(digits(v["gflops_per_s"]) for v in of))
+        peaks = [limits["float32_gflops"], limits["bfloat16_gflops"]]
+        reached = [v["gflops_per_s"] / peak for v, peak in zip(of[::2], peaks, strict=True)]
+        line += [", ".join(f"{share:.0%}" for share in reached), seconds(of[2]["first_call_seconds"])]
         if memory:
             line.append(", ".join(digits(v["peak_gib"]) for v in of))
         lines.append(line)
@@ -107,16 +114,18 @@ def three_ways(rows: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 
 def training() -> str:
-    return on_each(
-        "training", lambda found, _: three_ways([(setting_of(s), s["variants"]) for s in found["settings"]])
-    )
+    def part(found: dict[str, Any], _: str) -> str:
+        return three_ways([(setting_of(s), s["variants"]) for s in found["settings"]], found["machine"]["limits"])
+
+    return on_each("training", part)
 
 
 def sampling() -> str:
     def part(found: dict[str, Any], _: str) -> str:
         names = {"step": "one step", "run": "whole run"}
         settings = found["settings"]
-        return three_ways([(f"{names[w]}, {setting_of(s)}", s[w]["variants"]) for w in names for s in settings])
+        rows = [(f"{names[w]}, {setting_of(s)}", s[w]["variants"]) for w in names for s in settings]
+        return three_ways(rows, found["machine"]["limits"])
 
     return on_each("sampling", part)
 
@@ -219,16 +228,17 @@ def profiles() -> str:
             variants, floor = of["variants"], of["floor"]
             rows: list[list[str]] = []
             for group in variants["eager"]["shares"]:
-                entries = [variants[v]["shares"][group] * variants[v]["seconds"] for v in ("eager", "fast")]
-                shares = [variants[v]["shares"][group] for v in ("eager", "fast")]
+                entries = [v["shares"][group] * v["seconds"] for v in variants.values()]
+                shares = [v["shares"][group] for v in variants.values()]
                 if any(shares):
                     cells = [f"{seconds(t)} ({share:.0%})" for t, share in zip(entries, shares, strict=True)]
                     rows.append([group, *(cell if t else "none" for cell, t in zip(cells, entries, strict=True))])
-            rows.append(["**all**", *(f"**{seconds(variants[v]['seconds'])}**" for v in ("eager", "fast"))])
-            rows.append(["fast: times as fast as eager (quartiles)", "", ratio(variants["fast"])])
+            rows.append(["**all**", *(f"**{seconds(v['seconds'])}**" for v in variants.values())])
+            rows.append(["times as fast as plain (quartiles)", "", *(ratio(variants[v]) for v in ("eager", "fast"))])
             for key, name in (("arithmetic_seconds", "arithmetic"), ("memory_seconds", "memory")):
-                rows.append([f"floor: {name}", *(seconds(floor[n][key]) for n in ("float32", "bfloat16"))])
-            parts.append(f"{title}, {setting_of(of)}:\n\n{table(['', 'eager', 'fast'], rows)}")
+                numbers = ("float32", "float32", "bfloat16")
+                rows.append([f"floor: {name}", *(seconds(floor[n][key]) for n in numbers)])
+            parts.append(f"{title}, {setting_of(of)}:\n\n{table(['', *variants], rows)}")
         limits = found["limits"]
         speeds = (
             f"{digits(limits['float32_gflops'])} GFLOP/s in float32, {digits(limits['bfloat16_gflops'])} in bfloat16"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ncsn import noise
 from ncsn.authors import rename_authors_state
 from ncsn.networks import NCSN
-from ncsn.networks.blocks import CondInstanceNormPlusPlus, MeanPooledConv
+from ncsn.networks.blocks import CondInstanceNormPlusPlus, MeanPooledConv, NoNorm, ResidualBlock
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -108,3 +108,8 @@ def test_a_mean_pooled_convolution_is_a_convolution_and_a_mean() -> None:
     given, weight = [x, *conv.parameters()], torch.randn_like(expected)
     found, right = (torch.autograd.grad((weight * y).sum(), given) for y in (conv(x), expected))
     torch.testing.assert_close(found, right)
+
+
+def test_a_block_halves_the_resolution_or_dilates() -> None:
+    with pytest.raises(ValueError, match="dilation=2"):
+        ResidualBlock(2, 2, NoNorm, downsample=True, dilation=2)

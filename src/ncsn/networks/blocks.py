@@ -137,9 +137,12 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels, out_channels: of the block; the second convolution changes the number.
         norm: makes the normalisations.
-        downsample: halve the resolution by averaging 2×2, in both branches; without dilation.
+        downsample: halve the resolution by averaging 2×2, in both branches.
         dilation: of both convolutions, in place of further subsampling (App. A.2).
         first: the block opens its stage, so that its shortcut is a convolution.
+
+    Raises:
+        ValueError: both downsample and dilation.
     """
 
     def __init__(
@@ -153,6 +156,8 @@ class ResidualBlock(nn.Module):
         first: bool = False,
     ) -> None:
         super().__init__()
+        if downsample and dilation > 1:
+            raise ValueError(f"dilation={dilation}: dilates in place of halving the resolution, not beside it")
         self.norm1 = norm(in_channels)
         self.conv1 = conv3x3(in_channels, in_channels if first else out_channels, dilation)
         self.norm2 = norm(in_channels if first else out_channels)

@@ -1,7 +1,7 @@
 """Trains a score network: `python train.py data=cifar10 trainer.devices=2`."""
 
-from ncsn.cli import main
-from ncsn.training.run import train
+from ncsn.commands.cli import main
+from ncsn.commands.train import train
 
 if __name__ == "__main__":
     main(train, "train")

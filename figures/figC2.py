@@ -13,7 +13,7 @@ from ncsn.data.transforms import to_unit_interval
 from ncsn.evaluation import Classifier, extract, nearest
 from ncsn.evaluation.neighbours import quartiles
 from ncsn.images import to_uint8
-from ncsn.tasks.images import training_data
+from ncsn.sampling.tasks.images import training_data
 
 SHOWN, NEIGHBOURS, SAMPLES = 8, 6, 128
 

@@ -1,13 +1,13 @@
 """Whether a network has converged, level by level; the paper has no such figure.
 
-Twice the held-out loss per dimension and ‖σ s‖²/D add up to 1 for a perfect score; see `ncsn.evaluation.levels`.
+Twice the held-out loss per dimension and ‖σ s‖²/D add up to 1 for a perfect score; see `ncsn.evaluation.held_out`.
 """
 
 from common import save
 from matplotlib.figure import Figure
 from network import DEVICE, facts, images, network_options, trained
 
-from ncsn.evaluation.levels import LossByLevel, loss_by_level
+from ncsn.evaluation.held_out import LossByLevel, loss_by_level
 
 
 def draw(result: LossByLevel) -> Figure:

@@ -17,10 +17,10 @@ from ncsn.checkpoint import TrainedScore
 from ncsn.config import build
 from ncsn.images import grid
 from ncsn.random import Draws
+from ncsn.runs.folder import newest_checkpoint, read_result
 from ncsn.samplers import Sampler
-from ncsn.sampling import evenly
-from ncsn.tasks.images import training_data
-from ncsn.training.folder import newest_checkpoint, read_result
+from ncsn.sampling.drawing import evenly
+from ncsn.sampling.tasks.images import training_data
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

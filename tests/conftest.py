@@ -17,11 +17,11 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from ncsn.cli import main
-from ncsn.evaluation.run import evaluate
-from ncsn.levels import show
-from ncsn.sampling import sample
-from ncsn.training.run import train
+from ncsn.commands.cli import main
+from ncsn.commands.evaluate import evaluate
+from ncsn.commands.noise import show
+from ncsn.commands.sample import sample
+from ncsn.commands.train import train
 
 ROOT = Path(__file__).parents[1]
 TASKS: dict[str, Callable[..., Any]] = {"train": train, "sample": sample, "evaluate": evaluate, "noise": show}

@@ -109,7 +109,7 @@ def make_run(path: Path) -> Path:
     for step in range(1000, STEPS + 1, 1000):
         save_picture(path / "pictures" / f"step_{step:07d}.png", noise=1 - step / STEPS)
     samples = path / "samples" / "step_0015000_ema_1f3a5b7c"
-    task = {"_target_": "ncsn.tasks.Generate", "init": "uniform"}
+    task = {"_target_": "ncsn.sampling.tasks.Generate", "init": "uniform"}
     settings = {"checkpoint": "step_0015000.ckpt", "sha256": CHECKSUM, "weights": "ema", "seed": 0, "batch_size": 100}
     write_json(samples / "settings.json", settings | {"precision": "32-true", "sampler": SAMPLER, "task": task})
     write_json(samples / "evaluation.json", evaluation())

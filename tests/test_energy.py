@@ -15,9 +15,9 @@ from ncsn.objectives import (
     denoising_score_matching,
     denoising_with_control_variate,
     exact_score_matching,
-    expand,
 )
 from ncsn.samplers import AnnealedLangevin, HamiltonianMonteCarlo, MetropolisLangevin
+from ncsn.score import expand
 
 OBJECTIVES = [
     denoising_score_matching,

@@ -10,7 +10,7 @@ import pytest
 import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
-CORE = ["noise", "objectives", "energy", "random", "samplers", "restoration", "networks", "authors"]
+CORE = ["score", "noise", "objectives", "energy", "random", "samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb"}
 
 FILES = {  # the files of the package by the names of their modules

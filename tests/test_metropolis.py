@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.networks import NCSN
-from ncsn.objectives import expand
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin, HamiltonianMonteCarlo, MetropolisLangevin, Sampler
+from ncsn.score import expand
 
 GAUSSIAN = Gaussian(torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 0.6], [0.6, 0.5]]))
 NEAR = Mixture([0.3, 0.7], [Gaussian(torch.full((2,), m), 0.2 * torch.eye(2)) for m in (-0.6, 0.6)])

@@ -14,10 +14,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from ncsn import files, levels, noise
+from ncsn import files, noise
 from ncsn.config import build, check
 from ncsn.data import Digits
 from ncsn.errors import ConfigError, DataError
+from ncsn.training import levels
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -8,7 +8,8 @@ import torch
 from densities import Gaussian, Mixture
 from torch import Tensor, nn
 
-from ncsn.objectives import denoising_score_matching, expand
+from ncsn.objectives import denoising_score_matching
+from ncsn.score import expand
 
 SIGMAS = [0.05, 0.5, 3.0]
 SEVERAL = 4.5  # standard errors that a mean may be off

@@ -370,7 +370,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> Non
 
 def test_samples_for_a_task_name_it(run: Path) -> None:
     folder = run / "samples" / "step_0015000_inpaint_ema_00000000"
-    task = {"_target_": "ncsn.tasks.Inpaint", "fraction": 0.5}
+    task = {"_target_": "ncsn.sampling.tasks.Inpaint", "fraction": 0.5}
     write_json(folder / "settings.json", {"checkpoint": "step_0015000.ckpt", "weights": "raw", "task": task})
     save_picture(folder / "grid.png", noise=0.1, columns=3)
     text = report_of(run).text

@@ -12,7 +12,6 @@ from densities import Gaussian
 from torch import Tensor
 
 from ncsn import noise
-from ncsn.objectives import Score
 from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, Tweedie, tweedie
 from ncsn.samplers import (
     AnnealedLangevin,
@@ -23,6 +22,7 @@ from ncsn.samplers import (
     Sampler,
     State,
 )
+from ncsn.score import Score
 
 LADDER = torch.tensor([2.0, 0.7, 0.3, 0.1], dtype=torch.float64)
 SHAPE = (2, 3, 4, 4)  # of the images of these tests

@@ -20,9 +20,9 @@ from ncsn.objectives import (
     denoising_with_control_variate,
     exact_score_matching,
     exact_score_matching_loss,
-    expand,
     sliced_score_matching_loss,
 )
+from ncsn.score import expand
 
 MIXTURE = Mixture(
     [0.2, 0.8],

@@ -1,9 +1,16 @@
 """Score-based generative modelling with noise conditional score networks (Song & Ermon, NeurIPS 2019)."""
 
-from ncsn import data, images, noise, objectives, restoration, samplers
-from ncsn.checkpoint import load_score
-from ncsn.energy import EnergyScore
-from ncsn.networks import NCSN, NCSNv2
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ncsn import data, images, noise, objectives, restoration, samplers
+    from ncsn.checkpoint import load_score
+    from ncsn.energy import EnergyScore
+    from ncsn.networks import NCSN, NCSNv2
+
+_HOMES = {"EnergyScore": "ncsn.energy", "NCSN": "ncsn.networks", "NCSNv2": "ncsn.networks"}
+_HOMES |= {"load_score": "ncsn.checkpoint"}
 
 __all__ = [
     "NCSN",
@@ -17,3 +24,18 @@ __all__ = [
     "restoration",
     "samplers",
 ]
+
+
+if not TYPE_CHECKING:  # a checker would take any name for one of the package
+
+    def __getattr__(name: str) -> Any:
+        """Imports what is asked for when it is: the core must not load the libraries of the shell."""
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        if name in __all__:
+            return import_module(f"ncsn.{name}")
+        raise AttributeError(f"module 'ncsn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,13 +12,13 @@ from references import NCSN, NCSNV2, outputs, reference
 from torch import Tensor
 
 from ncsn import load_score
-from ncsn.authors import PUBLISHED, Published, Shapes
-from ncsn.cli import CONF
+from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes
+from ncsn.commands.cli import CONF
 from ncsn.config import check
 from ncsn.data import CIFAR10, MNIST
 from ncsn.errors import DataError
 from ncsn.networks import NCSNv2
-from ncsn.tasks.images import training_data
+from ncsn.sampling.tasks.images import training_data
 
 State = dict[str, Tensor]
 

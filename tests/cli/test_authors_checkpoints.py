@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from references import reference
 
-from ncsn.checkpoint.__main__ import main
+from ncsn.commands.checkpoint import main
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ncsn.commands import evaluate as evaluation
 from ncsn.data import Digits
 from ncsn.evaluation import Classifier, extraction
-from ncsn.evaluation import run as evaluation
-from ncsn.report.folder import RunFolder
+from ncsn.runs.contents import RunFolder
 from ncsn.samplers import AnnealedLangevin, DivergedError
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import yaml
 
 from ncsn import load_score, noise
 from ncsn.data import Digits
-from ncsn.levels import largest_distance
+from ncsn.training.levels import largest_distance
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

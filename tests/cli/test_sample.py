@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncsn.sampling import largest
+from ncsn.sampling.drawing import largest
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

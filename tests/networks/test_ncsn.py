@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ncsn import noise
-from ncsn.authors import rename_authors_state
+from ncsn.checkpoint.authors import rename_authors_state
 from ncsn.networks import NCSN
 from ncsn.networks.blocks import CondInstanceNormPlusPlus, MeanPooledConv, NoNorm, ResidualBlock
 

@@ -16,8 +16,8 @@ from ncsn import NCSN, noise
 from ncsn.data import Digits
 from ncsn.objectives import denoising_score_matching
 from ncsn.samplers import AnnealedLangevin, divergence
-from ncsn.training.callbacks import Metrics
 from ncsn.training.ema import EMA
+from ncsn.training.metrics import Metrics
 from ncsn.training.module import ScoreModel
 
 WAITS = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"}

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ncsn import noise
-from ncsn.authors import PUBLISHED, Published, Shapes, rename_authors_state
+from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes, rename_authors_state
 from ncsn.config import closest
 from ncsn.errors import DataError
 
@@ -28,7 +28,7 @@ class Assumptions:
     """What is known of an authors' checkpoint that the file does not say; None: what was published.
 
     Attributes:
-        experiment: the published experiment, a name in `ncsn.authors.PUBLISHED`; None: the one whose shapes agree.
+        experiment: the published experiment, a name in `PUBLISHED` of authors.py; None: the one whose shapes agree.
         sigma_max, sigma_min, num_levels: of the geometric noise levels, where the file does not hold them.
         image_size: height and width of the images in pixels.
     """

@@ -75,7 +75,7 @@ def load_score(
         path: the file; a run's folder for its newest checkpoint; or hf://user/repo, hf://user/repo/file.
         weights: the moving average, or the raw weights of the last step; a run without average has raw only.
         device: where the network goes.
-        experiment: the published experiment, a name in `ncsn.authors.PUBLISHED`.
+        experiment: the published experiment, a name in `ncsn.checkpoint.authors.PUBLISHED`.
         sigma_max, sigma_min, num_levels: the noise levels, where the file does not hold them.
         image_size: height and width of the images in pixels.
 

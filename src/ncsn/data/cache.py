@@ -6,7 +6,7 @@ A cache is a folder with
     labels.npy   int64 (N,), if the set has labels
     meta.json    what it was made from; a cache whose meta.json is not the expected one is stale
 
-and, once it has been asked for, distance.json: the largest distance between two of the images (`ncsn.levels`).
+and, once it has been asked for, distance.json: the largest distance between two of the images (`training/levels.py`).
 
 It is written under a temporary name and renamed when it is whole, so that a killed process leaves nothing
 that looks like a cache, and several processes may build the same one.

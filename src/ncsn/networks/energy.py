@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ncsn.energy import EnergyScore
 from ncsn.networks.ncsn import NCSN
-from ncsn.objectives import expand
+from ncsn.score import expand
 
 
 class ResidualEnergy(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ncsn.networks.blocks import InstanceNormPlusPlus, NoNorm, max_pool
 from ncsn.networks.refinenet import RefineNet, StageShape
-from ncsn.objectives import expand
+from ncsn.score import expand
 
 Depth = Literal["standard", "deeper", "deepest"]
 

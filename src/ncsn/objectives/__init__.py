@@ -22,16 +22,13 @@ Without perturbation, on data of which the score exists (toys), there is the bar
 from ncsn.objectives.control_variate import denoising_with_control_variate
 from ncsn.objectives.denoising import denoising_score_matching
 from ncsn.objectives.exact import exact_score_matching, exact_score_matching_loss
-from ncsn.objectives.score import Score, expand
 from ncsn.objectives.sliced import SlicedScoreMatching, sliced_score_matching_loss
 
 __all__ = [
-    "Score",
     "SlicedScoreMatching",
     "denoising_score_matching",
     "denoising_with_control_variate",
     "exact_score_matching",
     "exact_score_matching_loss",
-    "expand",
     "sliced_score_matching_loss",
 ]

@@ -18,16 +18,14 @@ which, but for the constant, tends to ½‖s(x)‖² + zᵀ∇s(x)z: variance-re
 itself for the projection, and no derivative taken.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from ncsn.objectives.score import Score, expand
+from ncsn.score import Normal, Score, expand
 
 
 def denoising_with_control_variate(
-    score: Score, x: Tensor, sigma: Tensor, *, normal: Callable[[Tensor], Tensor] = torch.randn_like
+    score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like
 ) -> Tensor:
     """Denoising score matching less its control variate, σ²(ℓ − c), of which the expectation is σ²ℓ's.
 

@@ -1,16 +1,12 @@
 """Denoising score matching (Vincent 2011; Song & Ermon 2019, eq. 2, 5 and 6)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from ncsn.objectives.score import Score, expand
+from ncsn.score import Normal, Score, expand
 
 
-def denoising_score_matching(
-    score: Score, x: Tensor, sigma: Tensor, *, normal: Callable[[Tensor], Tensor] = torch.randn_like
-) -> Tensor:
+def denoising_score_matching(score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:
     """Denoising score matching, λ(σ)·ℓ(θ; σ) with λ(σ) = σ² (Vincent 2011; Song & Ermon 2019, eq. 5 and 6).
 
         ℓ(θ; σ) = ½ E ‖ s(x̃, σ) + (x̃ − x)/σ² ‖²,   x̃ = x + σ z,   z ~ N(0, I)

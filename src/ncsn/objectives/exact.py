@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ncsn.objectives.score import Score, expand
+from ncsn.score import Normal, Score, expand
 
 MAX_VALUES = 256
 """The largest D that is accepted; time and memory are those of about 2D evaluations of the network."""
@@ -50,9 +50,7 @@ def exact_score_matching_loss(s: Callable[[Tensor], Tensor], x: Tensor) -> Tenso
     return trace + s(x).square().flatten(1).sum(1) / 2
 
 
-def exact_score_matching(
-    score: Score, x: Tensor, sigma: Tensor, *, normal: Callable[[Tensor], Tensor] = torch.randn_like
-) -> Tensor:
+def exact_score_matching(score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:
     """Exact score matching at a noise level, λ(σ) = σ² times the loss at x̃ = x + σz.
 
     Args:

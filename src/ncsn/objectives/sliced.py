@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ncsn.objectives.score import Score, expand
+from ncsn.score import Normal, Score, expand
 
 
 def sliced_score_matching_loss(
@@ -78,9 +78,7 @@ class SlicedScoreMatching:
         if self.projection not in ("gaussian", "rademacher"):
             raise ValueError(f"projection={self.projection}: must be gaussian or rademacher")
 
-    def __call__(
-        self, score: Score, x: Tensor, sigma: Tensor, *, normal: Callable[[Tensor], Tensor] = torch.randn_like
-    ) -> Tensor:
+    def __call__(self, score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:
         """The loss of each row.
 
         Args:

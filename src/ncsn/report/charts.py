@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ncsn.report.folder import Distances, Series
 from ncsn.report.markup import Content, Markup, join, tag
 from ncsn.report.numbers import in_digits
+from ncsn.runs.contents import Distances, Series
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38

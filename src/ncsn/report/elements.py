@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ncsn.report.folder import check_picture
 from ncsn.report.markup import Content, Markup, tag
 from ncsn.report.numbers import in_words, shortened
+from ncsn.runs.contents import check_picture
 
 FIRST, SECOND, THIRD = "var(--first)", "var(--second)", "var(--third)"
 """Colours of lines."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from ncsn.errors import DataError
 from ncsn.files import atomically
 from ncsn.report.elements import Section
-from ncsn.report.folder import RunFolder
 from ncsn.report.markup import Markup, join, tag
 from ncsn.report.samples import samples
 from ncsn.report.scores import beyond, checkpoints, neighbours, scores
 from ncsn.report.training import curves, header, settings
+from ncsn.runs.contents import RunFolder
 
 log = logging.getLogger(__name__)
 

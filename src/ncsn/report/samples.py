@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ncsn.report.elements import Fact, Section, as_node, checksum_of, facts_list, picture_of
-from ncsn.report.folder import RunFolder, Samples
 from ncsn.report.markup import Content, Markup, join, tag
 from ncsn.report.numbers import in_digits, in_words, node_in_words, node_name
+from ncsn.runs.contents import RunFolder, Samples
 
 MOST_PICTURES = 8
 WEIGHTS = {"ema": "EMA", "raw": "raw"}

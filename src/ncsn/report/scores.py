@@ -17,12 +17,12 @@ from ncsn.report.elements import (
     picture_of,
     table_of,
 )
-from ncsn.report.folder import Evaluation, RunFolder, Samples, is_drawable
 from ncsn.report.markup import Content, Markup, join, tag
 from ncsn.report.numbers import in_digits, in_words, node_in_words, node_name
 from ncsn.report.published import PUBLISHED, Row, Table
 from ncsn.report.samples import WEIGHTS, heading_of, short_name
 from ncsn.report.training import STEP
+from ncsn.runs.contents import Evaluation, RunFolder, Samples, is_drawable
 
 SCORES = {
     "fid": "FID",

@@ -5,9 +5,9 @@ from typing import Any
 
 from ncsn.report.charts import Line, level_colours, line_chart
 from ncsn.report.elements import FIRST, SECOND, Fact, Section, facts_list
-from ncsn.report.folder import RunFolder, Series, is_drawable
 from ncsn.report.markup import Content, Markup, tag
 from ncsn.report.numbers import in_digits, in_words, node_in_words, node_name, shortened
+from ncsn.runs.contents import RunFolder, Series, is_drawable
 
 STEP = "step"
 

@@ -1,14 +1,14 @@
 """Restoration by annealed Langevin dynamics (Song & Ermon 2019, App. B.3, Algorithm 2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.restoration.known import Known
 from ncsn.samplers import AnnealedLangevin, State, stops_when_diverged
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Restoration:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

@@ -1,13 +1,13 @@
 """Denoising by the score alone (Robbins 1956; Efron 2011, "Tweedie's Formula and Selection Bias")."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score, expand
 from ncsn.samplers import State
+from ncsn.score import Normal, Score, expand
 
 
 def tweedie(score: Score, x: Tensor, sigma: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Tweedie:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Yields the estimate for x (B, …); of the levels (L,) it names the nearest, and it draws nothing."""
         level = int((sigmas / self.sigma).log().abs().argmin())

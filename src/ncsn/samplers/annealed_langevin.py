@@ -1,6 +1,6 @@
 """Annealed Langevin dynamics (Song & Ermon 2019, Algorithm 1)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.noise import step_size_from_snr
-from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class AnnealedLangevin:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

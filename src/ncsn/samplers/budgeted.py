@@ -1,15 +1,15 @@
 """Annealed Langevin dynamics for a given number of network evaluations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.annealed_langevin import AnnealedLangevin
 from ncsn.samplers.divergence import DivergedError
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class BudgetedLangevin:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x; arguments, states and errors are those of `AnnealedLangevin`."""
         levels, T = self.plan(len(sigmas))

@@ -18,15 +18,15 @@ samples come out too much alike, the variance of a Gaussian by a factor of 1 −
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ConsistentAnnealedSampling:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

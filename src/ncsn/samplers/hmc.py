@@ -14,17 +14,17 @@ With a single leapfrog step it is MALA with α = h²; more of them carry a chain
 dimensions a step of h ~ D^(−1/4) keeps the share of accepted trajectories (Beskos et al. 2013).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class HamiltonianMonteCarlo:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

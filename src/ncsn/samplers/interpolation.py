@@ -1,14 +1,14 @@
 """Interpolation between samples: chains that share their noise (Song & Ermon 2020, Sec. 5 and released code)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.state import Sampler, State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Interpolation:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x (N · num_angles, …), the chains of a group one after the other.
 

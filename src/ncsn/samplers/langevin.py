@@ -4,15 +4,15 @@ The baseline that annealing is held against: without it, the chains see the scor
 badly where there are no data and does not know the weights of modes that lie apart (Sec. 3, App. C.1).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Langevin:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

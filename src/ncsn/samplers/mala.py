@@ -8,17 +8,17 @@ of the way back exp(−½‖z′‖²), where z′ is the noise that would lead 
 In D dimensions a step of α ~ D^(−1/3) keeps the share of accepted proposals (Roberts & Rosenthal 1998).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
 from ncsn.samplers.state import State
+from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class MetropolisLangevin:
         x: Tensor,
         sigmas: Tensor,
         *,
-        normal: Callable[[Tensor], Tensor] = torch.randn_like,
+        normal: Normal = torch.randn_like,
     ) -> Iterator[State]:
         """Runs the chains that start at x.
 

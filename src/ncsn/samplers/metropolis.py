@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ncsn.objectives import Score, expand
+from ncsn.score import Normal, Score, expand
 
 
 def energy_of(score: Score, sampler: object) -> Callable[[Tensor, Tensor], Tensor]:
@@ -30,7 +30,7 @@ def energy_of(score: Score, sampler: object) -> Callable[[Tensor, Tensor], Tenso
     return energy
 
 
-def accepts(log_ratio: Tensor, normal: Callable[[Tensor], Tensor]) -> Tensor:
+def accepts(log_ratio: Tensor, normal: Normal) -> Tensor:
     """Which chains accept, given log r: (B,) -> (B,), bool. What is not a number is rejected."""
     log_uniform = torch.special.log_ndtr(normal(log_ratio))  # Φ of a standard normal value is uniform in (0, 1)
     return log_uniform < log_ratio

@@ -1,11 +1,11 @@
 """What a sampler is, and what it yields after every step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from ncsn.objectives import Score
+from ncsn.score import Normal, Score
 
 
 class State(NamedTuple):
@@ -31,6 +31,4 @@ class Sampler(Protocol):
 
     def num_steps(self, num_levels: int) -> int: ...
 
-    def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Callable[[Tensor], Tensor] = ...
-    ) -> Iterator[State]: ...
+    def __call__(self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = ...) -> Iterator[State]: ...

@@ -1,0 +1,1 @@
+"""What a user types: one module a command; nothing below imports them."""

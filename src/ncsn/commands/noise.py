@@ -1,0 +1,38 @@
+"""`ncsn noise`: noise levels and step size for a data set, without training."""
+
+import logging
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ncsn.config import build, check
+from ncsn.errors import ConfigError
+from ncsn.training.levels import Table, in_numbers, is_from_data
+
+log = logging.getLogger(__name__)
+
+
+def show(config: DictConfig) -> None:
+    """What `python -m ncsn.noise` does: chooses, prints the table, and says how to train with it.
+
+    Raises:
+        UserError: the configuration or the data are not what they should be.
+    """
+    check(config)
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        raise ConfigError(f"accelerator={config.accelerator}: must be auto, cpu or gpu")
+    given = build(config.sampler, "sampler").step_size
+    chosen = in_numbers(config, config.accelerator)
+    if chosen is config:  # nothing was left to choose
+        log.info(Table(config).text(build(config.noise, "noise"), build(config.sampler, "sampler")))
+    command = f"python train.py data={config.data.name}"
+    if is_from_data(config) and given is None:
+        log.info(f"\nto train so: {command} noise=from_data sampler.steps_per_level={config.sampler.steps_per_level}")
+    noise_keys, sampler_keys = ("sigma_max", "sigma_min", "num_levels"), ("steps_per_level", "step_size", "denoise")
+    values = [f"noise.{key}={_short(chosen.noise[key])}" for key in noise_keys]
+    values += [f"sampler.{key}={_short(chosen.sampler[key])}" for key in sampler_keys]
+    log.info(f"\nor, in numbers: {command} {' '.join(values)}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).lower()

@@ -1,0 +1,1 @@
+"""Images drawn from trained networks: tasks, the loop that draws, and the folder that samples go to."""

@@ -1,0 +1,124 @@
+"""The folder that samples go to.
+
+<run folder>/samples/step_0005000_ema_1f3a…/
+    settings.json     what the samples depend on; its hash names the folder
+    batches/00000.npy uint8 (B, H, W, C), written when the batch is done
+    grid.png          the first of them; where images were given, a row for each: measured, samples, original
+    samples.npz       all of them, key arr_0; or images/00000.png, …
+                      where images were given, these too: keys measured and original; or folders of these names
+    trajectory.png, trajectory.gif
+"""
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncsn.errors import ConfigError
+from ncsn.files import atomically, digest, write_text
+from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn.sampling.tasks import Task
+
+IMAGES_IN_GRID = 256
+
+
+class SampleFolder:
+    """Samples of one checkpoint with one set of settings, and of nothing else.
+
+    Args:
+        path: the folder; made if need be.
+        settings: what the samples depend on, plain values.
+
+    Raises:
+        ConfigError: the folder holds samples with other settings.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        record = path / "settings.json"
+        if not record.is_file():
+            write_text(record, json.dumps(settings, indent=2))
+            return
+        before = json.loads(record.read_text())
+        for key in settings:
+            if before.get(key) != settings[key]:
+                raise ConfigError(
+                    f"out={path}: holds samples with {key}={before.get(key)}, not {settings[key]}; "
+                    "give another folder, or none"
+                )
+
+    @classmethod
+    def beside(cls, checkpoint: Path, settings: dict[str, Any]) -> "SampleFolder":
+        """The folder for these settings in the run that a checkpoint belongs to."""
+        parent = checkpoint.absolute().parent
+        run = parent.parent if parent.name == "checkpoints" else parent
+        name = settings["task"]["_target_"].rpartition(".")[2].lower()
+        task = "" if name == "generate" else f"{name}_"
+        return cls(
+            run / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}", settings
+        )
+
+    def is_done(self, number: int, size: int) -> bool:
+        """Whether batch `number` is there, with `size` images."""
+        path = self._batch(number)
+        return path.is_file() and len(np.load(path, mmap_mode="r")) == size
+
+    def save_batch(self, number: int, images: np.ndarray) -> None:
+        """Keeps a finished batch, uint8 (B, H, W, C)."""
+        with atomically(self._batch(number)) as partial, partial.open("wb") as file:
+            np.save(file, images)
+
+    def save_trajectory(self, frames: list[Tensor]) -> None:
+        """A strip, a row a sample and its columns along the chain (Fig. 4), and the same as a GIF.
+
+        Args:
+            frames: images (B, C, H, W) of the same chains, in order.
+        """
+        rows = torch.stack(frames, dim=1).flatten(0, 1)
+        save_png(grid(rows, num_columns=len(frames)), self.path / "trajectory.png")
+        save_gif([grid(frame) for frame in frames], self.path / "trajectory.gif")
+
+    def assemble(self, num_batches: int, format: str, task: Task) -> Path:
+        """Puts the batches together, as `samples.npz` or as `images/*.png`, and returns the picture of the first."""
+        batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
+        beside = {name: to_uint8(images) for name, images in task.beside.items()}
+        if format == "npz":
+            self._save_npz({"arr_0": batches} | {name: [array] for name, array in beside.items()})
+        else:
+            self._save_pngs("images", batches)
+            for name, array in beside.items():
+                self._save_pngs(name, [array])
+        few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
+        first = torch.from_numpy(np.concatenate(few)[:IMAGES_IN_GRID]).permute(0, 3, 1, 2) / 255
+        images, columns = task.picture(first)
+        return save_png(grid(images, columns), self.path / "grid.png")
+
+    def _batch(self, number: int) -> Path:
+        return self.path / "batches" / f"{number:05d}.npy"
+
+    def _save_npz(self, arrays: dict[str, list[np.ndarray]]) -> None:
+        """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
+        with (
+            atomically(self.path / "samples.npz") as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for name, batches in arrays.items():
+                shape = (sum(map(len, batches)), *batches[0].shape[1:])
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for batch in batches:
+                        file.write(batch.tobytes())
+
+    def _save_pngs(self, name: str, batches: list[np.ndarray]) -> None:
+        number = -1
+        for number, image in enumerate(image for batch in batches for image in batch):
+            save_png(image, self.path / name / f"{number:05d}.png")
+        for path in (self.path / name).glob("*.png"):  # of an earlier call that asked for more
+            if int(path.stem) > number:
+                path.unlink()

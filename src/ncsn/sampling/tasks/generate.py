@@ -1,0 +1,81 @@
+"""Images from noise, and the way from one of them to another."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ncsn.data.transforms import to_unit_interval
+from ncsn.random import Draws
+from ncsn.samplers import Interpolation, Sampler
+from ncsn.sampling.tasks.images import fingerprint, read_images
+from ncsn.sampling.tasks.task import Task
+
+
+@dataclass(kw_only=True, eq=False)
+class Generate(Task):
+    """New images, `num_samples` in all.
+
+    Args:
+        init: start of the chains: "uniform" in [0, 1], the paper's; "gaussian", N(0, σ₁² I); or images, "train",
+            "val", a file or a folder, to which N(0, σ₁² I) is added, as in the released code of Song & Ermon 2020.
+        root: folder of the data set, if it has moved since training.
+    """
+
+    init: str = "uniform"
+    root: str | None = None
+
+    default_num_samples: ClassVar[int] = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        noise_alone = self.init in ("uniform", "gaussian")
+        self.given = None if noise_alone else read_images(self.score, self.init, self.root, key="init")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {} if self.given is None else {"init_images": fingerprint(self.given)}
+
+    def start(self, chains: range, draws: Draws) -> Tensor:
+        x = draws.uniform(len(chains), *self.score.image_shape)
+        if self.init == "uniform":
+            return x
+        noise = self.score.sigmas[0].to(x.device) * draws.normal(x)
+        if self.given is None:
+            return noise
+        return to_unit_interval(self.given[[chain % len(self.given) for chain in chains]]).to(x.device) + noise
+
+
+@dataclass(kw_only=True, eq=False)
+class Interpolate(Task):
+    """Rows of images that go from one sample to another; `num_samples` is the number of rows.
+
+    Args:
+        num_angles: images in a row, at least 2.
+    """
+
+    num_angles: int = 8
+
+    default_num_samples: ClassVar[int] = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.interpolation = Interpolation(self.sampler, self.num_angles)
+
+    @property
+    def num_chains(self) -> int:
+        return self.count * self.num_angles
+
+    @property
+    def together(self) -> int:
+        return self.num_angles
+
+    def start(self, chains: range, draws: Draws) -> Tensor:
+        rows = draws.uniform(len(chains) // self.num_angles, *self.score.image_shape)
+        return rows.repeat_interleave(self.num_angles, dim=0)
+
+    def sampler_of(self, chains: range, draws: Draws) -> Sampler:
+        return self.interpolation
+
+    def picture(self, samples: Tensor) -> tuple[Tensor, int]:
+        return samples, self.num_angles

@@ -1,0 +1,235 @@
+"""Images of which a part is known: inpainting, uncropping, colours, details; and images with noise on them."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ncsn.data.transforms import to_unit_interval
+from ncsn.errors import ConfigError
+from ncsn.random import Draws
+from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, Tweedie
+from ncsn.samplers import AnnealedLangevin, Sampler
+from ncsn.sampling.tasks.images import fingerprint, read_images, read_mask
+from ncsn.sampling.tasks.task import Task
+
+
+@dataclass(kw_only=True, eq=False)
+class OfImages(Task):
+    """A task that is given images; `num_samples` are drawn for each, shown between what is known and the original.
+
+    Args:
+        images: "val" or "train" of the network's own data set, or a file or a folder.
+        num_images: so many of them, from the first; None for all.
+        root: folder of the data set, if it has moved since training.
+    """
+
+    images: str = "val"
+    num_images: int | None = 8
+    root: str | None = None
+
+    default_num_samples: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_images is not None and self.num_images < 1:
+            raise ValueError(f"num_images={self.num_images}: must be at least 1, or null for all")
+        self.given = read_images(self.score, self.images, self.root, limit=self.num_images).clone()
+        self.original = to_unit_interval(self.given)
+
+    @property
+    def num_chains(self) -> int:
+        return len(self.original) * self.count
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"given_images": fingerprint(self.given), "num_samples": self.count}
+
+    @property
+    @abstractmethod
+    def measured(self) -> Tensor:
+        """The images (N, C, H, W) as far as they are known, to be shown."""
+
+    @property
+    def beside(self) -> dict[str, Tensor]:
+        return {"measured": self.measured, "original": self.original}
+
+    def picture(self, samples: Tensor) -> tuple[Tensor, int]:
+        count = min(self.count, len(samples))
+        rows = samples[: len(samples) // count * count].unflatten(0, (-1, count))
+        measured, original = self.measured[: len(rows), None], self.original[: len(rows), None]
+        return torch.cat([measured, rows, original], dim=1).flatten(0, 1), count + 2
+
+    def of_chains(self, images: Tensor, chains: range, draws: Draws) -> Tensor:
+        """The image that each chain belongs to, (B, C, H, W)."""
+        return images[[chain // self.count for chain in chains]].to(draws.device)
+
+
+@dataclass(kw_only=True, eq=False)
+class Restore(OfImages):
+    """A task that draws images which agree with what is known, by Algorithm 2."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sampler, AnnealedLangevin):
+            raise ConfigError(
+                f"sampler: {type(self.sampler).__name__} cannot be held to what is known of an image; Algorithm 2 is "
+                "annealed Langevin dynamics, sampler=ald"
+            )
+        super().__post_init__()
+        self.langevin = self.sampler
+        self.known = self.make_known(*self.score.image_shape)
+        self.known(self.original[:1])  # is it the size that can be measured so?
+        if isinstance(self.known, KnownPixels) and len(self.known.mask.unique()) == 1:
+            raise ValueError("of the pixels of an image, some must be known and some missing; change fraction")
+
+    @abstractmethod
+    def make_known(self, channels: int, height: int, width: int) -> Known:
+        """What is known of an image of this shape."""
+
+    @property
+    def measured(self) -> Tensor:
+        """P(x); pixels that are missing are grey."""
+        grey = (1 - self.known.mask) / 2 if isinstance(self.known, KnownPixels) else 0
+        return self.known(self.original) + grey
+
+    @property
+    def num_steps(self) -> int:
+        return Restoration(self.langevin, self.known, self.original).num_steps(len(self.score.sigmas))
+
+    def start(self, chains: range, draws: Draws) -> Tensor:
+        return draws.uniform(len(chains), *self.score.image_shape)
+
+    def sampler_of(self, chains: range, draws: Draws) -> Sampler:
+        return Restoration(self.langevin, self.known, self.of_chains(self.original, chains, draws))
+
+
+@dataclass(kw_only=True, eq=False)
+class Inpaint(Restore):
+    """Pixels that are missing (Song & Ermon 2019, Fig. 6).
+
+    Args:
+        mask: what is missing: "left", "right", "top", "bottom", "center", "random"; or a picture that is white there.
+        fraction: how much of it, of the width, of the height, of the side of the box, or of the pixels.
+        mask_seed: of the random pixels, which are the same for all images.
+    """
+
+    mask: str = "left"
+    fraction: float = 0.5
+    mask_seed: int = 0
+
+    def make_known(self, channels: int, height: int, width: int) -> KnownPixels:
+        _check_fraction(self.fraction)
+        mask = torch.ones(height, width)
+        rows, columns = max(1, round(self.fraction * height)), max(1, round(self.fraction * width))
+        path = Path(self.mask).expanduser()
+        match self.mask:
+            case "left":
+                mask[:, :columns] = 0
+            case "right":
+                mask[:, width - columns :] = 0
+            case "top":
+                mask[:rows] = 0
+            case "bottom":
+                mask[height - rows :] = 0
+            case "center":
+                mask = 1 - _box(self.fraction, height, width)
+            case "random":
+                order = Draws(self.mask_seed, "mask").uniform(height * width).argsort()
+                mask.view(-1)[order[: max(1, round(self.fraction * height * width))]] = 0
+            case _ if path.is_file():
+                mask = read_mask(path, height)
+            case _:
+                raise ValueError(
+                    f"mask={self.mask}: must be left, right, top, bottom, center or random; or a picture, of which "
+                    "there is none by this name"
+                )
+        return KnownPixels(mask)
+
+
+@dataclass(kw_only=True, eq=False)
+class Uncrop(Restore):
+    """The surroundings of a box in the middle.
+
+    Args:
+        fraction: of the image's side, the box's.
+    """
+
+    fraction: float = 0.5
+
+    def make_known(self, channels: int, height: int, width: int) -> KnownPixels:
+        _check_fraction(self.fraction)
+        return KnownPixels(_box(self.fraction, height, width))
+
+
+@dataclass(kw_only=True, eq=False)
+class Colorize(Restore):
+    """Colours for grey images, (R + G + B)/3."""
+
+    def make_known(self, channels: int, height: int, width: int) -> KnownGrey:
+        if channels == 1:
+            raise ConfigError("task: the network's images have one channel: there are no colours to draw")
+        return KnownGrey()
+
+
+@dataclass(kw_only=True, eq=False)
+class SuperResolution(Restore):
+    """Details for images of a lower resolution.
+
+    Args:
+        factor: side of the blocks of pixels whose mean is known; it divides the image's.
+    """
+
+    factor: int = 4
+
+    def make_known(self, channels: int, height: int, width: int) -> KnownBlocks:
+        return KnownBlocks(self.factor)
+
+
+@dataclass(kw_only=True, eq=False)
+class Denoise(OfImages):
+    """Tweedie's estimate for images with noise on them, in one step; there is one for each image.
+
+    Args:
+        sigma: standard deviation of the noise, > 0; NCSN takes it for the nearest of its levels.
+        noisy: the images have that noise already; otherwise it is added.
+        noise_seed: of the noise that is added.
+    """
+
+    sigma: float = 0.2
+    noisy: bool = False
+    noise_seed: int = 0
+
+    default_num_samples: ClassVar[int] = 1
+    uses_sampler: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.sampler = Tweedie(self.sigma)
+        super().__post_init__()
+        if self.count != 1:
+            raise ConfigError(f"num_samples={self.count}: Tweedie's estimate of an image is one; leave it out")
+        noise = 0 if self.noisy else self.sigma * Draws(self.noise_seed, "noise").normal(self.original)
+        self.start_images = self.original + noise
+
+    @property
+    def measured(self) -> Tensor:
+        return self.start_images
+
+    def start(self, chains: range, draws: Draws) -> Tensor:
+        return self.of_chains(self.start_images, chains, draws)
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction={fraction}: must lie between 0 and 1")
+
+
+def _box(fraction: float, height: int, width: int) -> Tensor:
+    """1 in a box in the middle, 0 around it."""
+    rows, columns = max(1, round(fraction * height)), max(1, round(fraction * width))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    box = torch.zeros(height, width)
+    box[top : top + rows, left : left + columns] = 1
+    return box

@@ -1,7 +1,0 @@
-"""Tasks of `sample.py`: what its chains start from, what drives them, and how their samples are shown."""
-
-from ncsn.tasks.generate import Generate, Interpolate
-from ncsn.tasks.restore import Colorize, Denoise, Inpaint, SuperResolution, Uncrop
-from ncsn.tasks.task import Task
-
-__all__ = ["Colorize", "Denoise", "Generate", "Inpaint", "Interpolate", "SuperResolution", "Task", "Uncrop"]

@@ -1,0 +1,39 @@
+"""Checkpoints that a run can go on from."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+
+class Checkpoints(ModelCheckpoint):
+    """Saves every so many steps, and at the last step of the run wherever that falls.
+
+    The last one has to be saved inside the step: after `fit` the loops have moved on, and what is saved then does
+    not continue.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._last_global_step_saved = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if _is_last_step(trainer) and not self._should_skip_saving_checkpoint(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The name of a file is its own step, not the one that was logged last."""
+        return super()._monitor_candidates(trainer) | {"step": torch.tensor(trainer.global_step)}
+
+
+def _is_last_step(trainer: Trainer) -> bool:
+    steps_done = 0 <= (trainer.max_steps or -1) <= trainer.global_step
+    last_epoch = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+    return steps_done or trainer.should_stop or (last_epoch and trainer.is_last_batch)

@@ -1,0 +1,92 @@
+"""Pictures drawn while a network trains."""
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from ncsn.images import grid, save_png
+from ncsn.random import Draws
+from ncsn.samplers import DivergedError, Sampler
+from ncsn.score import Score
+from ncsn.training.ema import averaged_weights
+
+log = logging.getLogger(__name__)
+
+
+class SampleImages(Callback):
+    """Draws images every so many steps, with the averaged weights, from the same noise every time.
+
+    They go to `<folder>/step_0005000.png` and to the loggers that take pictures.
+
+    Args:
+        sampler: draws them.
+        folder: of the pictures.
+        every_n_steps: 0 for never.
+        num_samples: in the picture.
+        seed: of the chains.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        folder: str | Path,
+        *,
+        every_n_steps: int = 5000,
+        num_samples: int = 64,
+        seed: int = 0,
+    ) -> None:
+        if every_n_steps < 0:
+            raise ValueError(f"every_n_steps={every_n_steps}: must not be negative (0: never)")
+        if num_samples < 1:
+            raise ValueError(f"num_samples={num_samples}: must be at least 1")
+        self.sampler, self.folder, self.seed = sampler, Path(folder), seed
+        self.every_n_steps, self.num_samples = every_n_steps, num_samples
+        self.drawn_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.drawn_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if self.every_n_steps and step % self.every_n_steps == 0 and step != self.drawn_step:
+            self.drawn_step = step
+            self._draw(trainer, pl_module, batch.images.shape[1:])
+
+    @rank_zero_only
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, shape: torch.Size) -> None:
+        draws = Draws(self.seed, "sample", 0, device=pl_module.device)
+        x = draws.uniform(self.num_samples, *shape)
+        pl_module.eval()
+        try:
+            with averaged_weights(trainer, pl_module):
+                for state in self.sampler(_network(pl_module), x, _sigmas(pl_module), normal=draws.normal):
+                    x = state.x
+        except DivergedError as error:  # a young network's; no reason to end its training
+            log.warning(f"no picture at step {trainer.global_step}: {error}")
+            return
+        finally:
+            pl_module.train()
+
+        picture = grid(x)
+        save_png(picture, self.folder / f"step_{trainer.global_step:07d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("samples", [picture], step=trainer.global_step)
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", picture, trainer.global_step, dataformats="HWC")
+
+
+def _network(pl_module: LightningModule) -> Score:
+    return cast(Score, pl_module.network)
+
+
+def _sigmas(pl_module: LightningModule) -> Tensor:
+    return cast(Tensor, pl_module.sigmas)

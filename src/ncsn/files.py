@@ -1,15 +1,16 @@
-"""Files that are there whole or not at all, and digests of what is in them."""
+"""Files that are there whole or not at all, locks, and digests of what is in them."""
 
 import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 def atomically(path: Path) -> Iterator[Path]:
     """Gives a path to write to; what is written replaces `path` at the end; a failure leaves it as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         yield partial
         partial.replace(path)
@@ -32,19 +33,35 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-@contextmanager
-def one_process_at_a_time(path: Path) -> Iterator[None]:
-    """What several processes would make of `path`, one makes while the others wait, by a lock beside it.
+def link(path: Path, target: str) -> None:
+    """Makes `path` a symbolic link to its neighbour `target`, or a hard link where there are no symbolic ones."""
+    with atomically(path) as partial:
+        try:
+            partial.symlink_to(target)
+        except (OSError, NotImplementedError):  # Windows wants a privilege for it
+            os.link(path.with_name(target), partial)
 
-    Where no lock can be made, each goes on for itself.
+
+@contextmanager
+def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock beside `path`, and tells whether it is held.
+
+    Where no lock can be made, say on a read-only disk, it counts as held.
+
+    Args:
+        path: what several processes might write at the same time.
+        wait: until the others are done; otherwise the lock is not held if somebody else holds it.
     """
     with ExitStack() as held:
+        got = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(path.with_name(f".{path.name}.lock")))
+            held.enter_context(FileLock(path.with_name(f".{path.name}.lock"), blocking=wait))
+        except Timeout:
+            got = False
         except (OSError, NotImplementedError):
             log.debug(f"{path}: no lock can be made here")
-        yield
+        yield got
 
 
 def digest(value: Any) -> str:

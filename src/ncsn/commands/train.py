@@ -1,41 +1,42 @@
-"""One training run: data, network, callbacks, loggers, trainer, fit."""
+"""`ncsn train`: one run, or one job of a sweep."""
 
 import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-import wandb
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import check_resumable
-from ncsn.config import build, check, told_to_the_user
-from ncsn.errors import ConfigError, UserError
-from ncsn.files import write_text
-from ncsn.networks.compiled import compile_in_place
+from ncsn.config import build, check
+from ncsn.errors import ConfigError, DataError, UserError
 from ncsn.report import refresh_report
-from ncsn.runs.folder import (
-    global_rank,
-    newest_checkpoint,
-    read_result,
-    write_result,
-)
-from ncsn.runs.loggers import build_loggers
+from ncsn.runs.folder import Run, global_rank
+from ncsn.runs.loggers import build_loggers, finish_dashboards
 from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
-from ncsn.samplers.metropolis import energy_of
 from ncsn.training import levels
-from ncsn.training.module import ScoreModel
+from ncsn.training.build import build_callbacks, build_model, try_out
 
 log = logging.getLogger(__name__)
+
+SETTINGS: dict[str, Any] = {
+    "name": str,
+    "run_root": str,
+    "seed": int,
+    "resume": bool | str | None,
+    "sweep": str | None,
+    "optimized_metric": str,
+    "compile": bool,
+    "trust": list[str],
+}
 
 
 def train(config: DictConfig) -> float | None:
@@ -49,104 +50,130 @@ def train(config: DictConfig) -> float | None:
     Raises:
         UserError: the configuration or the data are not what they should be.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    overrides = dict(o.lstrip("+~").split("=", 1) for o in HydraConfig.get().overrides.task if "=" in o)
-    report = partial(_report, folder, in_sweep, {k: v for k, v in overrides.items() if k not in ("sweep", "resume")})
-    holds_a_run = not in_sweep and newest_checkpoint(folder) is not None  # what is refused leaves it alone
-    try:
-        check(config)
-        if levels.is_from_data(config):
-            _try_out(levels.with_stand_ins(config))  # what is refused is refused before the data is read
-        config = levels.in_numbers(config, str(config.trainer.accelerator))
-        resolved = check(config)
-    except UserError as error:
-        if not holds_a_run:
-            report(status="failed", error=str(error))
-        raise
-    if in_sweep and (metrics := _finished_before(folder, resolved)) is not None:
-        log.info(f"finished before, not run again: {folder}")
-        return metrics.get(config.optimized_metric)
-    try:
-        metrics = _train(config, resolved, folder, in_sweep)
-    except Exception as error:
-        if not (holds_a_run and isinstance(error, ConfigError)):
-            report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
-        raise
-    finally:
-        wandb.finish()  # or the next job of a sweep would write into this one's run
-    report(status="finished", metrics=metrics)
+    job = Job.current()
+    with nullcontext() if global_rank() else job.run.locked():
+        try:
+            config = _checked(config)
+            metrics = job.finished_before(config)
+            if metrics is None:
+                metrics = _fit(config, job)
+                job.report(status="finished", metrics=metrics)
+        except Exception as error:
+            job.report_failure(error)
+            raise
+        finally:
+            finish_dashboards()
     if global_rank() == 0:
-        log.info(f"finished: {folder}")
-        refresh_report(folder)
+        log.info(f"finished: {job.run.path}")
+        refresh_report(job.run.path)
     return metrics.get(config.optimized_metric)
 
 
-def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep: bool) -> dict[str, float]:
-    seed_everything(config.seed, workers=True, verbose=False)
-    checkpoint = _checkpoint_to_resume(config.resume, folder, in_sweep)
-    if checkpoint is not None:
-        _check_same_model(folder / "config.yaml", resolved)
+@dataclass(frozen=True)
+class Job:
+    """What Hydra says of this call.
 
-    model, data, sampler = _try_out(config)
-    record = partial(_record, folder, resolved, list(HydraConfig.get().overrides.task))
-    callbacks = [*build_callbacks(config, folder, sampler), LambdaCallback(on_fit_start=record)]
-    loggers = build_loggers(config, folder)
-    trainer: Trainer = build(config.trainer, "trainer", callbacks=callbacks, logger=loggers)
-    if in_sweep:
+    Attributes:
+        run: whose folder is Hydra's output folder.
+        in_sweep: it is one of several.
+        overrides: of the command line, `key=value`.
+        holds_a_run: there were checkpoints already, so that what is refused leaves the folder alone.
+    """
+
+    run: Run
+    in_sweep: bool
+    overrides: list[str]
+    holds_a_run: bool
+
+    @classmethod
+    def current(cls) -> "Job":
+        hydra = HydraConfig.get()
+        run, in_sweep = Run(Path(hydra.runtime.output_dir)), hydra.mode == RunMode.MULTIRUN
+        return cls(run, in_sweep, list(hydra.overrides.task), not in_sweep and bool(run.checkpoints()))
+
+    def finished_before(self, config: DictConfig) -> dict[str, float] | None:
+        """Metrics of a job of a sweep that finished with this very configuration."""
+        result = self.run.result() if self.in_sweep else None
+        if result is None or result.get("status") != "finished":
+            return None
+        if self.run.config() | {"resume": None} != _plain(config) | {"resume": None}:
+            raise ConfigError(
+                f"{self.run.path} holds a finished job of another configuration; name this sweep: sweep=…"
+            )
+        log.info(f"finished before, not run again: {self.run.path}")
+        return result["metrics"]
+
+    def report(self, **result: Any) -> None:
+        """Writes how it ended, and renews the table of its sweep."""
+        if global_rank():
+            return
+        given = dict(o.lstrip("+~").split("=", 1) for o in self.overrides if "=" in o)
+        self.run.write_result(
+            overrides={k: v for k, v in given.items() if k not in ("sweep", "resume", "trust")}, **result
+        )
+        if self.in_sweep:
+            write_sweep_table(self.run.path.parent)
+
+    def report_failure(self, error: Exception) -> None:
+        if not (self.holds_a_run and isinstance(error, UserError)):
+            self.report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
+
+
+def _checked(config: DictConfig) -> DictConfig:
+    """The configuration with values as validated, and noise levels in numbers."""
+    config = check(config, SETTINGS)
+    if levels.is_from_data(config):  # what is refused is refused before the data is read
+        try_out(build_model(levels.with_stand_ins(config)), None, _shape(config))
+    return check(levels.in_numbers(config, str(config.trainer.accelerator)), SETTINGS)
+
+
+def _fit(config: DictConfig, job: Job) -> dict[str, float]:
+    """Builds everything, trains, and validates at the end.
+
+    Returns:
+        The last of all metrics.
+    """
+    seed_everything(config.seed, workers=True, verbose=False)
+    checkpoint = _checkpoint_to_resume(config, job)
+    model = build_model(config)
+    data: LightningDataModule = build(config.data, "data")
+    sampler: Sampler = build(config.sampler, "sampler")
+    try_out(model, sampler, _shape(config))
+
+    record = LambdaCallback(on_fit_start=partial(_record, config, job))
+    callbacks = [*build_callbacks(config.callbacks, job.run, sampler), record]
+    loggers = build_loggers(config.logger, job.run)
+    # A folder of its own: on a cluster, Lightning goes on with any hpc_ckpt_*.ckpt that it finds in the folder.
+    options: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(job.run.path)}
+    trainer: Trainer = build(config.trainer, "trainer", **options)
+    if job.in_sweep:
         _refuse_subprocesses(trainer)
 
     if trainer.is_global_zero:
-        log.info(f"run folder: {folder}" + (f"\nresuming from {checkpoint}" if checkpoint else ""))
+        log.info(f"run folder: {job.run.path}" + (f"\nresuming from {checkpoint}" if checkpoint else ""))
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     metrics = dict(trainer.callback_metrics)
-    last = newest_checkpoint(folder)
+    last = job.run.newest_checkpoint()
     if last is not None and not _validated_at_the_end(trainer):
         trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
 
 
-def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampler]:
-    """What is built without data, and what the objective refuses of such images, or the sampler of this network."""
-    model = build_model(config, check(config))
-    data: LightningDataModule = build(config.data, "data")
-    sampler: Sampler = build(config.sampler, "sampler")
-    if config.compile not in (True, False):
-        raise ConfigError(f"compile={config.compile}: must be true or false")
-    if config.compile:
-        if config.objective["_target_"].rpartition(".")[2] in ("SlicedScoreMatching", "exact_score_matching"):
-            raise ConfigError(
-                "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
-            )
-        with told_to_the_user("compile=true"):
-            compile_in_place(model.network)
-    image = torch.zeros(1, config.data.channels, config.data.image_size, config.data.image_size)
-    with told_to_the_user("objective"):
-        model.objective(_StandIn(model.network), image, model.sigmas[:1], normal=torch.zeros_like)
-    with told_to_the_user("sampler"):
-        if getattr(sampler, "needs_energy", False):
-            energy_of(model.network, sampler)
-    return model, data, sampler
-
-
-class _StandIn:
-    """A score that costs nothing, with what an objective may refuse of the network it stands for."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.checkpointing = getattr(network, "checkpointing", False)
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return -x
-
-
-def _record(
-    folder: Path, resolved: dict[str, Any], overrides: list[str], trainer: Trainer, _: LightningModule
-) -> None:
+def _record(config: DictConfig, job: Job, trainer: Trainer, _: LightningModule) -> None:
     """Writes the configuration, when the data is there and nothing is left to be refused."""
     if trainer.is_global_zero:
-        write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
-        write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+        job.run.record_config(_plain(config), job.overrides)
+
+
+def _shape(config: DictConfig) -> tuple[int, int, int]:
+    return config.data.channels, config.data.image_size, config.data.image_size
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(config)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def _validated_at_the_end(trainer: Trainer) -> bool:
@@ -154,77 +181,34 @@ def _validated_at_the_end(trainer: Trainer) -> bool:
     return batches > 0 and batches % (trainer.val_check_batch or 1) == 0
 
 
-def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
-    """Noise levels, network, objective and optimiser of a configuration, as one module that carries it."""
-    sigmas = build(config.noise, "noise")
-    # Lightning asks for these after the data; here they are built once for their ranges.
-    now = {key: OmegaConf.create(resolved[key] | {"_partial_": False}) for key in ("optimizer", "scheduler")}
-    build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
-    return ScoreModel(
-        network=build(config.model, "model", sigmas=sigmas),
-        sigmas=sigmas,
-        objective=build(config.objective, "objective"),
-        optimizer=build(config.optimizer, "optimizer"),
-        scheduler=build(config.scheduler, "scheduler"),
-        seed=config.seed,
-        config=resolved,
-    )
+def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
+    """The checkpoint that training goes on from, which is one of this network and these noise levels.
 
-
-def build_callbacks(config: DictConfig, folder: Path, sampler: Sampler) -> list[Callback]:
-    """The callbacks of a configuration; one set to null is left out."""
-    callbacks = []
-    for name, node in config.callbacks.items():
-        if node is None:
-            continue
-        arguments: dict[str, Any] = {}
-        if name == "checkpoint":
-            arguments["dirpath"] = str(folder / "checkpoints")
-        elif name == "samples":
-            arguments = {"sampler": sampler, "folder": folder / "pictures"}
-        elif name == "selection":
-            arguments = {"sampler": sampler, "folder": folder}
-        callbacks.append(build(node, f"callbacks.{name}", **arguments))
-    return callbacks
-
-
-def _finished_before(folder: Path, resolved: dict[str, Any]) -> dict[str, float] | None:
-    """Metrics of a job that finished with this very configuration."""
-    result = read_result(folder)
-    if result is None or result["status"] != "finished":
-        return None
-    if yaml.safe_load((folder / "config.yaml").read_text()) | {"resume": None} != resolved | {"resume": None}:
-        raise ConfigError(f"{folder} holds a finished job of another configuration; name this sweep: sweep=…")
-    return result["metrics"]
-
-
-def _report(folder: Path, in_sweep: bool, overrides: dict[str, str], **result: Any) -> None:
-    if global_rank() == 0:
-        write_result(folder, overrides=overrides, **result)
-        if in_sweep:
-            write_sweep_table(folder.parent)
-
-
-def _checkpoint_to_resume(resume: bool | str | None, folder: Path, in_sweep: bool) -> Path | None:
+    Raises:
+        UserError: there is none, it is damaged, or it is of another network.
+    """
+    resume, run = config.resume, job.run
+    checkpoint = run.newest_checkpoint()
     if isinstance(resume, str) and Path(resume).is_file():
-        check_resumable(Path(resume))
-        return Path(resume)
-    checkpoint = newest_checkpoint(folder)
-    if not resume and checkpoint is not None and not in_sweep:
-        raise ConfigError(f"hydra.run.dir={folder}: holds a run already; go on with it (resume=true) or name another")
-    if checkpoint is None and isinstance(resume, str):
+        checkpoint = Path(resume)
+    elif checkpoint is None and isinstance(resume, str):
         raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
+    elif checkpoint is not None and not resume and not job.in_sweep:
+        raise ConfigError(
+            f"hydra.run.dir={run.path}: holds a run already; go on with it (resume=true) or name another"
+        )
+    if checkpoint is not None:
+        _check_same_model(check_resumable(checkpoint), _plain(config))
     return checkpoint
 
 
-def _check_same_model(path: Path, resolved: dict[str, Any]) -> None:
+def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
     """A checkpoint continues only with the network and the noise levels it was trained with."""
-    if not path.is_file():
-        return
-    before = yaml.safe_load(path.read_text())
     for group in ("model", "noise"):
-        for key in before[group].keys() | resolved[group].keys():
-            old, new = before[group].get(key), resolved[group].get(key)
+        if not isinstance(before.get(group), dict):
+            raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
+        for key in before[group].keys() | now[group].keys():
+            old, new = before[group].get(key), now[group].get(key)
             if old != new:
                 raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
 
@@ -233,6 +217,6 @@ def _refuse_subprocesses(trainer: Trainer) -> None:
     """Lightning's default for several devices starts this command again for each: the whole sweep, on every rank."""
     if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.num_devices > 1:
         raise ConfigError(
-            f"trainer.devices={trainer.num_devices}: the jobs of a multirun cannot start one process a device; "
+            f"trainer.devices={trainer.num_devices}: the jobs of a multirun cannot start one process per device; "
             "give each job one device (trainer.devices=1), or trainer.strategy=ddp_spawn, or run them one by one"
         )

@@ -4,34 +4,42 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ncsn.files import atomically, digest, write_text
+from ncsn.errors import DataError
+from ncsn.files import digest, link, write_text
+from ncsn.runs.folder import Run, step_of
 
 
 class Curve:
-    """`<run>/evaluation/curve.json` and the link `<run>/checkpoints/best.ckpt`.
+    """`evaluation/curve.json` of a run, and the link `checkpoints/best.ckpt`.
 
     The criterion is the Fréchet distance, the lower the better. Scores of another criterion, say with more samples,
     or of samples drawn otherwise start a new curve; the one before is kept beside it under a longer name.
-
-    Args:
-        run: the run's folder.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run, self.path = run, run / "evaluation" / "curve.json"
+    def __init__(self, run: Run) -> None:
+        self.run, self.path = run, run.curve
         self.criterion: str | None = None
         self.settings: dict[str, Any] = {}
         self.checkpoints: list[dict[str, Any]] = []
 
     @classmethod
-    def read(cls, run: Path) -> "Curve":
-        """The curve of a run as it was left, without checkpoints that have been deleted; empty if there is none."""
+    def read(cls, run: Run) -> "Curve":
+        """The curve of a run as it was left, without checkpoints that have been deleted; empty if there is none.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         curve = cls(run)
-        if curve.path.is_file():
-            record = json.loads(curve.path.read_text())
+        if not curve.path.is_file():
+            return curve
+        try:
+            record = json.loads(curve.path.read_text("utf-8"))
             curve.criterion, curve.settings = record["criterion"], record.get("settings", {})
-            there = [c for c in record["checkpoints"] if (run / "checkpoints" / c["checkpoint"]).is_file()]
-            curve.checkpoints = there
+            there = {path.name for path in run.checkpoints()}
+            curve.checkpoints = [c for c in record["checkpoints"] if c["checkpoint"] in there]
+            assert all(isinstance(c["scores"][curve.criterion], float | int) for c in curve.checkpoints)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+            raise DataError(f"{curve.path}: damaged; move it away, and checkpoints are scored anew") from error
         return curve
 
     def add(self, checkpoint: Path, scores: dict[str, float], settings: dict[str, Any]) -> bool:
@@ -49,7 +57,7 @@ class Curve:
         if (criterion, settings) != (self.criterion, self.settings):
             self._keep()
             self.criterion, self.settings, self.checkpoints = criterion, settings, []
-        step = int(checkpoint.stem.rpartition("_")[2])
+        step = step_of(checkpoint)
         entry = {"step": step, "checkpoint": checkpoint.name, "scores": scores}
         self.checkpoints = sorted(
             [c for c in self.checkpoints if c["step"] != step] + [entry], key=lambda c: c["step"]
@@ -75,12 +83,11 @@ class Curve:
             self.path.rename(self.path.with_name(f"curve_{self.criterion}_{digest(self.settings)}.json"))
 
     def _link(self) -> None:
-        with atomically(self.run / "checkpoints" / "best.ckpt") as partial:
-            partial.symlink_to(self.best["checkpoint"])
+        link(self.run.checkpoint_folder / "best.ckpt", self.best["checkpoint"])
 
     def __str__(self) -> str:
         rows = [
             f"  {c['step']:>10}  {c['scores'][self.criterion]:.5g}{'  best' if c is self.best else ''}"
             for c in self.checkpoints
         ]
-        return "\n".join([f"        step  {self.criterion}", *rows, f"\n  {self.run / 'checkpoints' / 'best.ckpt'}"])
+        return "\n".join([f"        step  {self.criterion}", *rows, f"\n  {self.run.checkpoint_folder / 'best.ckpt'}"])

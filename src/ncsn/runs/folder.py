@@ -5,11 +5,13 @@
         overrides.yaml   what the command line changed in it; `resume` starts from there
         run.json         git revision, command, versions, machine, W&B id
         train.log        what was printed
-        metrics.csv      a row a logged step
-        checkpoints/     step_0005000.ckpt, …, and last.ckpt, a link to the newest
-        pictures/        samples while training
-        samples/         what sample.py made of its checkpoints
+        metrics.csv      one row per logged step
+        checkpoints/     step_0005000.ckpt, …; last.ckpt and best.ckpt are links
+        pictures/        samples drawn while training
+        samples/         what sample.py and evaluate.py drew from its checkpoints
+        evaluation/      scores by checkpoint
         result.json      how it ended: metrics, or the error
+        report.html
 
 A sweep is a folder of such folders, with one table, results.csv.
 """
@@ -17,68 +19,165 @@ A sweep is a folder of such folders, with one table, results.csv.
 import importlib.metadata
 import json
 import platform
+import re
 import shlex
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+import yaml
 
-from ncsn.errors import ConfigError
-from ncsn.files import write_text
+from ncsn.errors import ConfigError, DataError
+from ncsn.files import one_process_at_a_time, write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, by its folder: the one place that knows where things lie in it.
+
+    Args:
+        path: the folder; it need not be there yet.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> "Run | None":
+        """The run that a folder is, or that a checkpoint lies in; None for a file on its own.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+        """
+        if path.is_dir():
+            return cls(path)
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        folder = path.absolute().parent
+        return cls(folder.parent) if folder.name == "checkpoints" else None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a training wrote its configuration here."""
+        return (self.path / "config.yaml").is_file()
+
+    # Checkpoints.
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint of a step, whether it is there or not."""
+        return self.checkpoint_folder / f"step_{step:07d}.ckpt"
+
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints, the newest last; links are left out."""
+        found = [path for path in self.checkpoint_folder.glob("step_*.ckpt") if step_of(path) is not None]
+        return sorted(found, key=lambda path: step_of(path) or 0)
+
+    def newest_checkpoint(self) -> Path | None:
+        """The checkpoint with the most steps."""
+        return next(reversed(self.checkpoints()), None)
+
+    # What it was, and how it went.
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "evaluation" / "curve.json"
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as it was recorded, plain values.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        if not isinstance(config, dict):
+            raise DataError(f"{path}: expected a configuration, found {type(config).__name__}")
+        return config
+
+    def record_config(self, config: dict[str, Any], overrides: list[str]) -> None:
+        """Writes the configuration, and what the command line changed in it."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_text(self.path / "overrides.yaml", yaml.safe_dump(overrides))
+
+    def record(self) -> dict[str, Any]:
+        """Writes `run.json`, or reads it if the run was started before; its `id` names the run on W&B."""
+        record = _read_json(self.path / "run.json")
+        if record is not None and isinstance(record.get("id"), str):
+            return record
+        packages = ("torch", "lightning", "hydra-core", "omegaconf", "numpy")
+        record = {
+            "id": uuid.uuid4().hex[:8],
+            "started": datetime.now().isoformat(timespec="seconds"),
+            "command": shlex.join(sys.argv),
+            "git": git_revision(),
+            "versions": {"python": platform.python_version(), "ncsn": importlib.metadata.version("ncsn")}
+            | {p: importlib.metadata.version(p) for p in packages},
+            "machine": platform.node(),
+            "device": _device(),
+        }
+        write_text(self.path / "run.json", json.dumps(record, indent=2))
+        return record
+
+    def write_result(self, **result: Any) -> None:
+        """Writes `result.json`: how the run ended."""
+        write_text(self.path / "result.json", json.dumps(result, indent=2))
+
+    def result(self) -> dict[str, Any] | None:
+        """How the run ended, or None if it did not."""
+        return _read_json(self.path / "result.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder.
+
+        Raises:
+            ConfigError: another process is at it.
+        """
+        with one_process_at_a_time(self.path / "run", wait=False) as held:
+            if not held:
+                raise ConfigError(
+                    f"{self.path}: another process trains in this folder; wait for its end, or start a run of another "
+                    "name (name=…) or in another second"
+                )
+            yield
+
+
+def step_of(checkpoint: Path) -> int | None:
+    """The step in the name of a checkpoint, step_0005000.ckpt; None if there is none."""
+    found = re.fullmatch(r"step_(\d+)\.ckpt", checkpoint.name)
+    return None if found is None else int(found[1])
 
 
 def global_rank() -> int:
     """This process among those of a run, known before and after Lightning has started the others."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
     return rank_zero_only.rank  # type: ignore[attr-defined]
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of a run's folder with the most steps, or None."""
-    return max((folder / "checkpoints").glob("step_*.ckpt"), default=None, key=lambda p: p.name)
-
-
-def run_folder_of(path: Path) -> Path:
-    """The run's folder for itself, or for one of its checkpoints.
-
-    Raises:
-        ConfigError: there is no such file or folder.
-    """
-    if path.is_dir():
-        return path
-    if path.is_file():
-        return path.absolute().parent.parent
-    raise ConfigError(f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints")
-
-
-def record_run(folder: Path) -> dict[str, Any]:
-    """Writes `run.json`, or reads it if the run was started before; its `id` names the run on W&B."""
-    path = folder / "run.json"
-    if path.is_file():
-        return json.loads(path.read_text())
-    packages = ("torch", "lightning", "hydra-core", "omegaconf", "numpy")
-    record = {
-        "id": uuid.uuid4().hex[:8],
-        "started": datetime.now().isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
-        "git": git_revision(),
-        "versions": {"python": platform.python_version(), "ncsn": importlib.metadata.version("ncsn")}
-        | {p: importlib.metadata.version(p) for p in packages},
-        "machine": platform.node(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
-    }
-    write_text(path, json.dumps(record, indent=2))
-    return record
 
 
 def git_revision() -> str | None:
     """The commit of this project's checkout, with "+changes" where files differ from it; None outside of git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        inside = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if inside.returncode:  # installed somewhere inside another project's checkout
+            return None
         revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -86,12 +185,16 @@ def git_revision() -> str | None:
     return revision.stdout.strip() + ("+changes" if status.stdout.strip() else "")
 
 
-def write_result(folder: Path, **result: Any) -> None:
-    """Writes `result.json`."""
-    write_text(folder / "result.json", json.dumps(result, indent=2))
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu"
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """How the run of a folder ended, or None if it did not."""
-    path = folder / "result.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """A record that was written here, or None if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,6 +1,6 @@
 """The loggers of a run: the CSV that is always written, and dashboards."""
 
-from pathlib import Path
+import sys
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
@@ -9,20 +9,43 @@ from omegaconf import DictConfig
 from ncsn.config import build
 from ncsn.errors import ConfigError
 from ncsn.runs.csv_logger import CSVLogger
-from ncsn.runs.folder import global_rank, record_run
+from ncsn.runs.folder import Run, global_rank
 
 
-def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
-    """The CSV logger, and those of the configuration."""
-    if global_rank():
-        return [CSVLogger(str(folder))]
-    record = record_run(folder)
-    loggers: list[Logger] = [CSVLogger(str(folder))]
-    for name, node in config.logger.items():
-        arguments: dict[str, Any] = {"save_dir": str(folder)}
+def build_loggers(nodes: DictConfig, run: Run) -> list[Logger]:
+    """The CSV logger, and the dashboards of a configuration; the first process alone has these.
+
+    Raises:
+        ConfigError: a logger refuses its settings.
+    """
+    csv: list[Logger] = [CSVLogger(str(run.path))]
+    return csv if global_rank() else csv + build_dashboards(nodes, run)
+
+
+def build_dashboards(nodes: DictConfig, run: Run, job_type: str | None = None) -> list[Logger]:
+    """The dashboards of a configuration, which go on with what they know of the run.
+
+    Args:
+        nodes: by their names, `wandb` and `tensorboard`.
+        job_type: replaces W&B's.
+
+    Raises:
+        ConfigError: a logger refuses its settings.
+    """
+    loggers: list[Logger] = []
+    for name, node in nodes.items():
+        arguments: dict[str, Any] = {"save_dir": str(run.path)}
         if name == "wandb":
             if node.mode not in (None, "online", "offline", "disabled"):
                 raise ConfigError(f"logger.wandb.mode={node.mode}: must be online, offline, disabled or null")
-            arguments |= {"id": record["id"], "name": f"{folder.parent.name}/{folder.name}"}
+            arguments |= {"id": run.record()["id"], "name": f"{run.path.parent.name}/{run.path.name}"}
+            arguments |= {} if job_type is None else {"job_type": job_type}
         loggers.append(build(node, f"logger.{name}", **arguments))
     return loggers
+
+
+def finish_dashboards() -> None:
+    """Ends what W&B has open, or the next job of a sweep would write into this one's run."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None:
+        wandb.finish()

@@ -8,7 +8,7 @@ from ncsn.files import atomically
 
 
 def write_sweep_table(sweep: Path) -> Path:
-    """Writes `results.csv`: a row a job, with its overrides and how it ended."""
+    """Writes `results.csv`: one row per job, with its overrides and how it ended."""
     results = [(path.parent.name, json.loads(path.read_text())) for path in sorted(sweep.glob("*/result.json"))]
     rows = [
         {"job": job, "status": r["status"]} | r["overrides"] | r.get("metrics", {}) | {"error": r.get("error", "")}

@@ -1,24 +1,28 @@
-"""Sampling from a checkpoint: batches shared out over devices, each with a seed of its own, none drawn twice."""
+"""The one loop that draws: batches of chains by their numbers, on one device or shared out over several.
+
+What a batch holds depends on the task, its number and size, and the seed alone, whoever draws it. So samples drawn
+while training, by `sample.py` and by `evaluate.py` are the same, on any number of devices, and an interrupted call
+goes on with the batches that are missing.
+"""
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.compiler import set_stance
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ncsn.checkpoint import TrainedScore
-from ncsn.config import told_to_the_user
-from ncsn.errors import ConfigError
+from ncsn.config import as_config_error
 from ncsn.images import to_uint8
 from ncsn.networks.compiled import constant_weights
 from ncsn.random import Draws
 from ncsn.samplers import State
-from ncsn.sampling.folder import SampleFolder
+from ncsn.sampling.folder import Format, SampleFolder
 from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -26,96 +30,135 @@ log = logging.getLogger(__name__)
 TRAJECTORY_IMAGES = 8
 
 
-def _largest_batch(score: TrainedScore, task: Task, trainer: Trainer) -> int:
-    """The largest power of two of images, or all of the task's, that the network takes at once on this GPU.
-
-    Raises:
-        ConfigError: there is no GPU, whose memory says it, or more than one.
-    """
-    device = trainer.strategy.root_device
-    if device.type != "cuda" or trainer.world_size > 1:
-        where = f"{trainer.world_size} devices" if trainer.world_size > 1 else f"a {device.type}"
-        raise ConfigError(f"batch_size=auto: looks for what fits on one GPU, not {where}; give a number")
-    network = score.network.to(device)
-
-    def fits(size: int) -> bool:
-        x, sigma = torch.zeros(size, *score.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
-        try:
-            # As it is, not compiled for every size that is tried; compiled it takes less.
-            with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):
-                network(x, sigma)
-        except torch.OutOfMemoryError:
-            return False
-        finally:
-            torch.cuda.empty_cache()
-        return True
-
-    return largest(fits, task.num_chains)
-
-
-def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest power of two for which `fits` says so, or `most` if that is less; 1 if none."""
-    size = 1
-    while size < most and fits(min(2 * size, most)):
-        size = min(2 * size, most)
-    return size
-
-
-def _batches(task: Task, batch_size: int) -> list[range]:
+def batches_of(task: Task, batch_size: int) -> list[range]:
     """The chains of each batch, by their numbers; those that belong together in one."""
     size = max(batch_size // task.together, 1) * task.together
     return [range(start, min(start + size, task.num_chains)) for start in range(0, task.num_chains, size)]
 
 
-class Drawing(LightningModule):
-    """Draws batches by number; what a batch holds depends on its number and the seed alone."""
+def draw(
+    task: Task,
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    numbers: Iterable[int] | None = None,
+    watch: Callable[[Tensor, State | None], None] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Draws batches of a task, one after the other.
 
-    def __init__(
-        self,
-        task: Task,
-        folder: SampleFolder,
-        batches: list[range],
-        pending: list[int],
-        seed: int,
-        frames: int = 0,
-    ) -> None:
+    Args:
+        task: what is drawn; its network is on `device`.
+        batch_size: chains per batch, at most.
+        seed: of all random numbers.
+        device: where the chains are.
+        numbers: which batches; None for all.
+        watch: called with x (B, C, H, W) and None at the start of a batch, and with x and the state after every step.
+
+    Yields:
+        The number of a batch and its images (B, C, H, W), values around [0, 1].
+
+    Raises:
+        DivergedError: chains diverged.
+        ValueError, TypeError: the sampler refuses the network or its noise levels.
+    """
+    batches = batches_of(task, batch_size)
+    sigmas = task.score.sigmas.to(device)
+    for number in range(len(batches)) if numbers is None else numbers:
+        chains = batches[number]
+        draws = Draws(seed, "sample", number, device=device)
+        x = task.start(chains, draws)
+        if watch is not None:
+            watch(x, None)
+        for state in task.sampler_of(chains, draws)(task.score.network, x, sigmas, normal=draws.normal):
+            x = state.x
+            if watch is not None:
+                watch(x, state)
+        yield number, x
+
+
+def draw_into(
+    folder: SampleFolder,
+    task: Task,
+    trainer: Trainer,
+    *,
+    batch_size: int,
+    seed: int,
+    format: Format = "npz",
+    frames: int = 0,
+) -> None:
+    """Draws the batches that a folder lacks, shared out over a trainer's devices, and puts all of them together.
+
+    Args:
+        folder: where they go.
+        task: what is drawn.
+        trainer: its devices and precision are used.
+        batch_size, seed: see `draw`.
+        format: of the samples put together.
+        frames: so many frames of the first chains are kept as a strip and a GIF; the first batch is then drawn even
+            if it is there.
+
+    Raises:
+        ConfigError: the sampler refuses the network, or chains diverged.
+    """
+    drawing = Drawing(task, folder, batch_size, seed, frames)
+    with folder.locked() if trainer.is_global_zero else nullcontext():
+        # Several processes have to agree on what is missing, and may not have been started yet.
+        if trainer.world_size > 1 or drawing.missing():
+            trainer.predict(drawing, return_predictions=False)
+            trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
+        else:
+            log.info("all samples are there already")
+        if trainer.is_global_zero:
+            folder.assemble(len(drawing.batches), format, task)
+        trainer.strategy.barrier("assembled")  # before others read what the first process has put together
+
+
+class Drawing(LightningModule):
+    """`draw`, and a folder that a trainer's processes draw into."""
+
+    def __init__(self, task: Task, folder: SampleFolder, batch_size: int, seed: int, frames: int) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than devices
         self.network = task.score.network
-        self.sigmas: Tensor
-        self.register_buffer("sigmas", task.score.sigmas)
-        self.task, self.folder, self.batches, self.pending = task, folder, batches, pending
-        self.seed, self.frames = seed, frames
+        self.task, self.folder, self.batch_size, self.seed, self.frames = task, folder, batch_size, seed, frames
+        self.batches = batches_of(task, batch_size)
         self.progress = Progress()
+
+    def missing(self) -> list[int]:
+        """Numbers of the batches that are still to be drawn."""
+        missing = [i for i, chains in enumerate(self.batches) if not self.folder.is_done(i, len(chains))]
+        return sorted({0, *missing}) if self.frames else missing
 
     def configure_callbacks(self) -> list[Callback]:
         return [self.progress]
 
-    @property
-    def share(self) -> list[int]:
-        """Numbers of the batches that this process draws."""
-        return self.pending[self.trainer.global_rank :: self.trainer.world_size]
-
     def predict_dataloader(self) -> DataLoader:
+        pending = self.trainer.strategy.broadcast(self.missing())
+        if self.trainer.is_global_zero and len(pending) < len(self.batches):
+            log.info(f"{len(self.batches) - len(pending)} of {len(self.batches)} batches are there already")
+        self.share = pending[self.trainer.global_rank :: self.trainer.world_size]
         return DataLoader(self.share, batch_size=None)  # type: ignore[arg-type]
 
     def predict_step(self, number: int, batch_idx: int) -> int:
-        chains = self.batches[number]
-        draws = Draws(self.seed, "sample", number, device=self.device)
-        x = self.task.start(chains, draws)
-        sampler = self.task.sampler_of(chains, draws)
-        keep = evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
-        frames = [x[:TRAJECTORY_IMAGES]] if keep else []
-        with told_to_the_user("sampler"), constant_weights(self.device):
-            for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
-                x = state.x
-                self.progress.step(len(chains), state)
-                if self.trainer.received_sigterm:  # Lightning keeps the signal to itself
-                    raise SystemExit(128 + signal.SIGTERM)
-                if step in keep:
-                    frames.append(x[:TRAJECTORY_IMAGES])
-        if frames:
-            self.folder.save_trajectory(frames)
+        images, frames = len(self.batches[number]), self.frames if number == 0 else 0
+        keep, kept, step = evenly(self.task.num_steps, frames), [], 0
+
+        def watch(x: Tensor, state: State | None) -> None:
+            nonlocal step
+            if frames and (state is None or step in keep):
+                kept.append(x[:TRAJECTORY_IMAGES])
+            if state is not None:
+                step += 1
+                self.progress.step(images, state)
+            if self.trainer.received_sigterm:  # Lightning keeps the signal to itself
+                raise SystemExit(128 + signal.SIGTERM)
+
+        options: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "device": self.device}
+        with as_config_error("sampler"), constant_weights(self.device):
+            ((_, x),) = draw(self.task, numbers=[number], watch=watch, **options)
+        if kept:
+            self.folder.save_trajectory(kept)
         self.folder.save_batch(number, to_uint8(x))
         return number
 
@@ -133,8 +176,8 @@ class Progress(Callback):
             disable=not trainer.is_global_zero,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
-        self.accepted = torch.zeros(len(pl_module.sigmas), device=pl_module.device)
-        self.proposals = [0] * len(pl_module.sigmas)
+        levels = len(pl_module.task.score.sigmas)
+        self.accepted, self.proposals = torch.zeros(levels, device=pl_module.device), [0] * levels
 
     def step(self, images: int, state: State) -> None:
         self.bar.update(images)

@@ -1,9 +1,9 @@
 """The folder that samples go to.
 
 <run folder>/samples/step_0005000_ema_1f3a…/
-    settings.json     what the samples depend on; its hash names the folder
+    settings.json     all that the samples depend on; its hash names the folder
     batches/00000.npy uint8 (B, H, W, C), written when the batch is done
-    grid.png          the first of them; where images were given, a row for each: measured, samples, original
+    grid.png          the first of them; where images were given, one row for each: measured, samples, original
     samples.npz       all of them, key arr_0; or images/00000.png, …
                       where images were given, these too: keys measured and original; or folders of these names
     trajectory.png, trajectory.gif
@@ -12,23 +12,28 @@
 import json
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ncsn.errors import ConfigError
-from ncsn.files import atomically, digest, write_text
+from ncsn.errors import ConfigError, DataError
+from ncsn.files import atomically, digest, one_process_at_a_time, write_text
 from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn.runs.folder import Run
 from ncsn.sampling.tasks import Task
+
+Format = Literal["npz", "png"]
 
 IMAGES_IN_GRID = 256
 
 
 class SampleFolder:
-    """Samples of one checkpoint with one set of settings, and of nothing else.
+    """Samples of one checkpoint with one set of settings, their number included, and of nothing else.
 
     Args:
         path: the folder; made if need be.
@@ -36,37 +41,51 @@ class SampleFolder:
 
     Raises:
         ConfigError: the folder holds samples with other settings.
+        DataError: its settings are damaged.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
         record = path / "settings.json"
         if not record.is_file():
+            if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+                raise ConfigError(f"out={path}: holds other files already; give another folder, or none")
             write_text(record, json.dumps(settings, indent=2))
             return
-        before = json.loads(record.read_text())
-        for key in settings:
-            if before.get(key) != settings[key]:
+        try:
+            before = json.loads(record.read_text("utf-8"))
+            held = {key: before.get(key) for key in settings}
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"{record}: damaged ({error}); move its folder away, and samples are drawn anew") from error
+        for key, value in held.items():
+            if value != settings[key]:
                 raise ConfigError(
-                    f"out={path}: holds samples with {key}={before.get(key)}, not {settings[key]}; "
-                    "give another folder, or none"
+                    f"out={path}: holds samples with {key}={value}, not {settings[key]}; give another folder, or none"
                 )
 
     @classmethod
     def beside(cls, checkpoint: Path, settings: dict[str, Any]) -> "SampleFolder":
-        """The folder for these settings in the run that a checkpoint belongs to."""
-        parent = checkpoint.absolute().parent
-        run = parent.parent if parent.name == "checkpoints" else parent
+        """The folder for these settings in the run that a checkpoint belongs to, or beside one on its own."""
+        run = Run.of(checkpoint)
         name = settings["task"]["_target_"].rpartition(".")[2].lower()
         task = "" if name == "generate" else f"{name}_"
+        place = checkpoint.absolute().parent if run is None else run.path
         return cls(
-            run / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}", settings
+            place / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}", settings
         )
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Waits until no other process draws into this folder, and keeps others out."""
+        with one_process_at_a_time(self.path / "samples"):
+            yield
+
     def is_done(self, number: int, size: int) -> bool:
-        """Whether batch `number` is there, with `size` images."""
-        path = self._batch(number)
-        return path.is_file() and len(np.load(path, mmap_mode="r")) == size
+        """Whether batch `number` is there, with `size` images; a damaged one is not."""
+        try:
+            return len(np.load(self._batch(number), mmap_mode="r")) == size
+        except (OSError, ValueError, EOFError):
+            return False
 
     def save_batch(self, number: int, images: np.ndarray) -> None:
         """Keeps a finished batch, uint8 (B, H, W, C)."""
@@ -74,7 +93,7 @@ class SampleFolder:
             np.save(file, images)
 
     def save_trajectory(self, frames: list[Tensor]) -> None:
-        """A strip, a row a sample and its columns along the chain (Fig. 4), and the same as a GIF.
+        """A strip, one row per sample and its columns along the chain (Fig. 4), and the same as a GIF.
 
         Args:
             frames: images (B, C, H, W) of the same chains, in order.
@@ -83,20 +102,25 @@ class SampleFolder:
         save_png(grid(rows, num_columns=len(frames)), self.path / "trajectory.png")
         save_gif([grid(frame) for frame in frames], self.path / "trajectory.gif")
 
-    def assemble(self, num_batches: int, format: str, task: Task) -> Path:
-        """Puts the batches together, as `samples.npz` or as `images/*.png`, and returns the picture of the first."""
+    @property
+    def picture(self) -> Path:
+        """The first samples side by side."""
+        return self.path / "grid.png"
+
+    def assemble(self, num_batches: int, format: Format, task: Task) -> None:
+        """Puts the batches together, as `samples.npz` or as `images/*.png`, and draws the picture of the first."""
         batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
         beside = {name: to_uint8(images) for name, images in task.beside.items()}
         if format == "npz":
             self._save_npz({"arr_0": batches} | {name: [array] for name, array in beside.items()})
         else:
-            self._save_pngs("images", batches)
-            for name, array in beside.items():
-                self._save_pngs(name, [array])
+            for name, arrays in {"images": batches, **{name: [array] for name, array in beside.items()}}.items():
+                for number, image in enumerate(image for batch in arrays for image in batch):
+                    save_png(image, self.path / name / f"{number:05d}.png")
         few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
         first = torch.from_numpy(np.concatenate(few)[:IMAGES_IN_GRID]).permute(0, 3, 1, 2) / 255
         images, columns = task.picture(first)
-        return save_png(grid(images, columns), self.path / "grid.png")
+        save_png(grid(images, columns), self.picture)
 
     def _batch(self, number: int) -> Path:
         return self.path / "batches" / f"{number:05d}.npy"
@@ -114,11 +138,3 @@ class SampleFolder:
                     np.lib.format.write_array_header_1_0(file, header)
                     for batch in batches:
                         file.write(batch.tobytes())
-
-    def _save_pngs(self, name: str, batches: list[np.ndarray]) -> None:
-        number = -1
-        for number, image in enumerate(image for batch in batches for image in batch):
-            save_png(image, self.path / name / f"{number:05d}.png")
-        for path in (self.path / name).glob("*.png"):  # of an earlier call that asked for more
-            if int(path.stem) > number:
-                path.unlink()

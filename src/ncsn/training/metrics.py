@@ -5,13 +5,14 @@ from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 
 class Metrics(Callback):
     """Logs loss, loss per dimension, loss by noise level, learning rate and images per second.
 
-    Each is the mean since it was logged last, over all devices. A row's loss sums over its D values; divided by
+    Each is the mean since it was logged last, over all devices. The loss of an image sums over its D values; divided by
     D it falls below ½ as soon as the network has learned anything, at any resolution.
 
     Args:
@@ -22,6 +23,11 @@ class Metrics(Callback):
         if max_groups < 1:
             raise ValueError(f"max_groups={max_groups}: must be at least 1")
         self.max_groups = max_groups
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            if isinstance(logger, WandbLogger):  # whose summary is the last value otherwise
+                logger.experiment.define_metric("val/loss", summary="min")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start("train", pl_module)

@@ -2,21 +2,19 @@
 
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch import Tensor
 
 from ncsn.images import grid, save_png
-from ncsn.random import Draws
 from ncsn.samplers import DivergedError, Sampler
-from ncsn.score import Score
-from ncsn.training.ema import averaged_weights
+from ncsn.training.drawing import draw_while_training
 
 log = logging.getLogger(__name__)
+
+BATCH_SIZE = 16  # so that several devices have something to do
 
 
 class SampleImages(Callback):
@@ -28,7 +26,7 @@ class SampleImages(Callback):
         sampler: draws them.
         folder: of the pictures.
         every_n_steps: 0 for never.
-        num_samples: in the picture.
+        num_samples: per picture.
         seed: of the chains.
     """
 
@@ -58,35 +56,22 @@ class SampleImages(Callback):
         step = trainer.global_step
         if self.every_n_steps and step % self.every_n_steps == 0 and step != self.drawn_step:
             self.drawn_step = step
-            self._draw(trainer, pl_module, batch.images.shape[1:])
+            self._draw(trainer, pl_module)
 
-    @rank_zero_only
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, shape: torch.Size) -> None:
-        draws = Draws(self.seed, "sample", 0, device=pl_module.device)
-        x = draws.uniform(self.num_samples, *shape)
-        pl_module.eval()
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        options = {"num_samples": self.num_samples, "batch_size": BATCH_SIZE, "seed": self.seed}
         try:
-            with averaged_weights(trainer, pl_module):
-                for state in self.sampler(_network(pl_module), x, _sigmas(pl_module), normal=draws.normal):
-                    x = state.x
+            batches = draw_while_training(trainer, pl_module, self.sampler, lambda x: x.cpu(), **options)
         except DivergedError as error:  # a young network's; no reason to end its training
-            log.warning(f"no picture at step {trainer.global_step}: {error}")
+            if trainer.is_global_zero:
+                log.warning(f"no picture at step {trainer.global_step}: {error}")
             return
-        finally:
-            pl_module.train()
-
-        picture = grid(x)
+        if not batches:  # not the first process
+            return
+        picture = grid(torch.cat(batches))
         save_png(picture, self.folder / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("samples", [picture], step=trainer.global_step)
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", picture, trainer.global_step, dataformats="HWC")
-
-
-def _network(pl_module: LightningModule) -> Score:
-    return cast(Score, pl_module.network)
-
-
-def _sigmas(pl_module: LightningModule) -> Tensor:
-    return cast(Tensor, pl_module.sigmas)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
@@ -16,11 +16,12 @@ from ncsn.evaluation.inception import Inception
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import compute_scores
 from ncsn.images import to_uint8
-from ncsn.random import Draws
 from ncsn.runs.curve import Curve
+from ncsn.runs.folder import Run
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.training.checkpoints import Checkpoints
-from ncsn.training.ema import EMA, averaged_weights
+from ncsn.training.drawing import draw_while_training
+from ncsn.training.ema import EMA
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class SelectBest(Callback):
     """Scores every checkpoint on samples of the averaged weights, and keeps `checkpoints/best.ckpt` at the best.
 
     The samples are drawn before the next step and shared out over devices; which they are does not depend on the
-    devices' number. Against the training images; the curve is in `<run>/evaluation/curve.json`. `evaluate.py` scores
+    number of devices. Against the training images; the curve is in `<run>/evaluation/curve.json`. `evaluate.py` scores
     the same way afterwards, and what it is told to draw with the same seed and batch size are the same samples.
 
     Args:
@@ -61,7 +62,7 @@ class SelectBest(Callback):
                 raise ValueError(f"{key}={value}: must be at least {least}")
         if features not in ("inception", "classifier"):
             raise ValueError(f"features={features}: must be inception or classifier")
-        self.sampler, self.folder, self.features, self.weights_path = sampler, Path(folder), features, weights_path
+        self.sampler, self.run, self.features, self.weights_path = sampler, Run(Path(folder)), features, weights_path
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.due: int | None = None
 
@@ -94,8 +95,8 @@ class SelectBest(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.resumed = step = trainer.global_step
-        scored = [c["step"] for c in Curve.read(self.folder).checkpoints]
-        if step not in scored and self._checkpoint(step).is_file():  # the run ended before it was scored
+        scored = [c["step"] for c in Curve.read(self.run).checkpoints]
+        if step not in scored and self.run.checkpoint(step).is_file():  # the run ended before it was scored
             self.due = step
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -111,22 +112,31 @@ class SelectBest(Callback):
         if self.due is None:
             return
         step, self.due = self.due, None
-        samples = self._samples(trainer, pl_module)
-        if isinstance(samples, str):  # a young network's; no reason to end its training
-            log.warning(f"no score at step {step}: {samples}")
-        if not isinstance(samples, Features):
+
+        def features(x: Tensor) -> Features:
+            return extract(self.network, [torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2)], pl_module.device)
+
+        options = {"num_samples": self.num_samples, "batch_size": self.batch_size, "seed": self.seed}
+        try:
+            batches = draw_while_training(trainer, pl_module, self.sampler, features, **options)
+        except DivergedError as error:  # a young network's; no reason to end its training
+            if trainer.is_global_zero:
+                log.warning(f"no score at step {step}: {error}")
             return
+        finally:
+            self.network.cpu()
+        if batches:  # the first process
+            samples = Features(torch.cat([b.features for b in batches]), torch.cat([b.logits for b in batches]))
+            self._record(step, samples, trainer, pl_module)
+
+    def _record(self, step: int, samples: Features, trainer: Trainer, pl_module: LightningModule) -> None:
         scores = compute_scores(samples, self.reference, which=["frechet"], device=pl_module.device)
-        curve = Curve.read(self.folder)
-        best = curve.add(self._checkpoint(step), scores, self._settings(trainer, pl_module))
+        best = Curve.read(self.run).add(self.run.checkpoint(step), scores, self._settings(trainer, pl_module))
         # Of what a resumed run logs, the first step is taken for the first that is repeated.
         for logger in trainer.loggers if step != self.resumed else []:
             logger.log_metrics({f"eval/{name}": value for name, value in scores.items()} | {"step": step}, step)
         (name, value), *_ = scores.items()
         log.info(f"step {step}: {name} {value:.5g}{', the best so far' if best else ''}")
-
-    def _checkpoint(self, step: int) -> Path:
-        return self.folder / "checkpoints" / f"step_{step:07d}.ckpt"
 
     def _settings(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What the scores depend on beside the checkpoint, as `evaluate.py` says it."""
@@ -140,42 +150,3 @@ class SelectBest(Callback):
             "features": self.network.checksum,
             "reference": self.reference.key["images"],
         }
-
-    def _samples(self, trainer: Trainer, pl_module: LightningModule) -> Features | str | None:
-        """Features of all samples on the first process, drawn by all of them; or how some chains diverged."""
-        numbers = range(-(-self.num_samples // self.batch_size))
-        mine: dict[int, Features] = {}
-        error: str | None = None
-        training = pl_module.training
-        pl_module.eval()
-        try:
-            with averaged_weights(trainer, pl_module):
-                for number in numbers[trainer.global_rank :: trainer.world_size]:
-                    images = torch.from_numpy(to_uint8(self._draw(pl_module, number))).permute(0, 3, 1, 2)
-                    mine[number] = extract(self.network, [images], pl_module.device)
-        except DivergedError as diverged:
-            error = str(diverged)
-        finally:
-            pl_module.train(training)
-            self.network.cpu()
-        everyone: list[Any] = [None] * trainer.world_size
-        if trainer.world_size > 1:
-            distributed.all_gather_object(everyone, (mine, error))
-        else:
-            everyone = [(mine, error)]
-        if diverged_somewhere := next((e for _, e in everyone if e is not None), None):
-            return diverged_somewhere if trainer.is_global_zero else None
-        if not trainer.is_global_zero:
-            return None
-        batches = [found for _, found in sorted(item for part, _ in everyone for item in part.items())]
-        return Features(torch.cat([b.features for b in batches]), torch.cat([b.logits for b in batches]))
-
-    def _draw(self, pl_module: LightningModule, number: int) -> Tensor:
-        size = min(self.batch_size, self.num_samples - number * self.batch_size)
-        draws = Draws(self.seed, "sample", number, device=pl_module.device)
-        shape: tuple[int, ...] = pl_module.trainer.datamodule.images("train").shape[1:]  # type: ignore[attr-defined]
-        x = draws.uniform(size, *shape)
-        sigmas: Tensor = pl_module.sigmas  # type: ignore[assignment]
-        for state in self.sampler(pl_module.network, x, sigmas, normal=draws.normal):  # type: ignore[arg-type]
-            x = state.x
-        return x

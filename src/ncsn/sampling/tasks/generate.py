@@ -1,7 +1,7 @@
 """Images from noise, and the way from one of them to another."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -17,26 +17,27 @@ class Generate(Task):
     """New images, `num_samples` in all.
 
     Args:
-        init: start of the chains: "uniform" in [0, 1], the paper's; "gaussian", N(0, σ₁² I); or images, "train",
-            "val", a file or a folder, to which N(0, σ₁² I) is added, as in the released code of Song & Ermon 2020.
-        root: folder of the data set, if it has moved since training.
+        init: start of the chains; None is what the sampler asks for. "uniform" in [0, 1], Algorithm 1's; "gaussian",
+            N(0, σ₁² I); or images, "train", "val", a file or a folder, to which N(0, σ₁² I) is added, as in the
+            released code of Song & Ermon 2020.
     """
 
-    init: str = "uniform"
-    root: str | None = None
+    init: str | None = None
 
     default_num_samples: ClassVar[int] = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        noise_alone = self.init in ("uniform", "gaussian")
-        self.given = None if noise_alone else read_images(self.score, self.init, self.root, key="init")
+        noise_alone = self.init in (None, "uniform", "gaussian")
+        self.given = None if noise_alone else read_images(self.score, str(self.init), key="init")
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         return {} if self.given is None else {"init_images": fingerprint(self.given)}
 
     def start(self, chains: range, draws: Draws) -> Tensor:
+        if self.init is None:
+            return super().start(chains, draws)
         x = draws.uniform(len(chains), *self.score.image_shape)
         if self.init == "uniform":
             return x
@@ -51,7 +52,7 @@ class Interpolate(Task):
     """Rows of images that go from one sample to another; `num_samples` is the number of rows.
 
     Args:
-        num_angles: images in a row, at least 2.
+        num_angles: images per row, at least 2.
     """
 
     num_angles: int = 8
@@ -71,7 +72,7 @@ class Interpolate(Task):
         return self.num_angles
 
     def start(self, chains: range, draws: Draws) -> Tensor:
-        rows = draws.uniform(len(chains) // self.num_angles, *self.score.image_shape)
+        rows = super().start(chains[:: self.num_angles], draws)
         return rows.repeat_interleave(self.num_angles, dim=0)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:

@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +18,13 @@ from ncsn.data.module import ImageDataModule
 from ncsn.errors import ConfigError, DataError
 
 
-def read_images(
-    score: TrainedScore, images: str, root: str | None, key: str = "images", limit: int | None = None
-) -> Tensor:
+def read_images(score: TrainedScore, images: str, key: str = "images", limit: int | None = None) -> Tensor:
     """Images as the network knows them, uint8 (N, C, H, W).
 
     Args:
         score: says which data set, and what size.
-        images: "val" or "train", a split of that set; otherwise a file or a folder, of which the images are taken in
-            the order of their names, resized and cropped to the square in their middle.
-        root: folder of the data set, if it has moved since training.
+        images: "val" or "train", a split of that set; otherwise a file or a folder, whose images are taken in the
+            order of their names, resized and cropped to the square in their middle.
         key: of the task's configuration, for errors.
         limit: so many of them, from the first; None for all.
 
@@ -36,11 +32,8 @@ def read_images(
         DataError: there are no such images.
     """
     if images in ("train", "val"):
-        data = training_data(score, root)
-        try:
-            data.prepare_data()
-        except DataError as error:
-            raise DataError(f"{error} (here the key is task.root)") from error
+        data = training_data(score)
+        data.prepare_data()
         return data.images("train" if images == "train" else "val")[:limit]
     path = Path(images).expanduser()
     if not path.exists():
@@ -53,10 +46,9 @@ def read_images(
     return torch.from_numpy(np.stack([decoded[i] for i in range(len(decoded))]))
 
 
-def training_data(score: TrainedScore, root: str | None = None) -> ImageDataModule:
-    """The data module of the run that a network comes from, with its data where they are now."""
-    config: dict[str, Any] = score.config["data"] | ({} if root is None else {"root": root})
-    return build(OmegaConf.create(config), "data")
+def training_data(score: TrainedScore) -> ImageDataModule:
+    """The data module of the run that a network comes from."""
+    return build(OmegaConf.create(score.config["data"]), "data")
 
 
 def read_mask(path: Path, size: int) -> Tensor:

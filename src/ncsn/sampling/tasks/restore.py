@@ -24,12 +24,10 @@ class OfImages(Task):
     Args:
         images: "val" or "train" of the network's own data set, or a file or a folder.
         num_images: so many of them, from the first; None for all.
-        root: folder of the data set, if it has moved since training.
     """
 
     images: str = "val"
     num_images: int | None = 8
-    root: str | None = None
 
     default_num_samples: ClassVar[int] = 4
 
@@ -37,7 +35,7 @@ class OfImages(Task):
         super().__post_init__()
         if self.num_images is not None and self.num_images < 1:
             raise ValueError(f"num_images={self.num_images}: must be at least 1, or null for all")
-        self.given = read_images(self.score, self.images, self.root, limit=self.num_images).clone()
+        self.given = read_images(self.score, self.images, limit=self.num_images).clone()
         self.original = to_unit_interval(self.given)
 
     @property
@@ -98,9 +96,6 @@ class Restore(OfImages):
     @property
     def num_steps(self) -> int:
         return Restoration(self.langevin, self.known, self.original).num_steps(len(self.score.sigmas))
-
-    def start(self, chains: range, draws: Draws) -> Tensor:
-        return draws.uniform(len(chains), *self.score.image_shape)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
         return Restoration(self.langevin, self.known, self.of_chains(self.original, chains, draws))

@@ -1,14 +1,14 @@
 """What every task has to say."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import ABC
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.random import Draws
-from ncsn.samplers import Sampler
+from ncsn.samplers import Sampler, start
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,9 +48,9 @@ class Task(ABC):
         """Steps of every chain."""
         return self.sampler.num_steps(len(self.score.sigmas))
 
-    @abstractmethod
     def start(self, chains: range, draws: Draws) -> Tensor:
         """Where the chains of these numbers start, (B, C, H, W), on the device of `draws`."""
+        return start(self.sampler, (len(chains), *self.score.image_shape), self.score.sigmas, draws)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
         """What drives the chains of these numbers."""
@@ -58,8 +58,15 @@ class Task(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the samples depend on beside the task's configuration, plain values."""
+        """What the samples depend on beside the arguments of the task, plain values."""
         return {}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the samples depend on beside the network and the sampler, plain values."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("score", "sampler")}
+        target = f"ncsn.sampling.tasks.{type(self).__name__}"
+        return {"_target_": target} | given | {"num_samples": self.count} | self.settings
 
     @property
     def beside(self) -> dict[str, Tensor]:

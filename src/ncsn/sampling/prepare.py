@@ -1,0 +1,143 @@
+"""A checkpoint made ready to draw from, as the configurations of sample.py and evaluate.py say."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch.compiler import set_stance
+
+from ncsn.checkpoint import TrainedScore, load_score
+from ncsn.checkpoint.hub import outside_cache
+from ncsn.config import as_config_error, build, check
+from ncsn.errors import ConfigError
+from ncsn.files import sha256
+from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.samplers import Sampler
+from ncsn.samplers.metropolis import energy_of
+from ncsn.sampling.folder import SampleFolder
+from ncsn.sampling.tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network and what drives its chains.
+
+    Attributes:
+        checkpoint: where what is drawn belongs; not the hub's cache, if the file lies there.
+        score: the network.
+        sampler: as asked for, or as trained.
+        settings: what samples depend on beside the task and the seed, plain values.
+    """
+
+    checkpoint: Path
+    score: TrainedScore
+    sampler: Sampler
+    settings: dict[str, Any]
+
+    def folder(self, task: Task, out: str | None, **settings: Any) -> SampleFolder:
+        """The folder for samples of a task: `out`, or else one of the run that is named by all settings."""
+        used = self.settings if task.uses_sampler else self.settings | {"sampler": None}
+        whole = used | settings | {"task": task.identity}
+        return SampleFolder.beside(self.checkpoint, whole) if out is None else SampleFolder(Path(out), whole)
+
+
+def prepare(config: DictConfig, path: Path) -> Prepared:
+    """Loads a checkpoint and builds the sampler that a configuration asks for.
+
+    Args:
+        config: checked; its keys weights, authors, trust, data.root, sampler, compile and trainer.precision count.
+        path: the checkpoint.
+
+    Raises:
+        UserError: the checkpoint is not what it should be, or the sampler refuses it.
+    """
+    score = load(config, path)
+    node = _sampler_node(config, score)
+    sampler: Sampler = build(OmegaConf.create(node), "sampler")
+    if getattr(sampler, "needs_energy", False):
+        with as_config_error("sampler"):
+            energy_of(score.network, sampler)
+    precision = str(config.trainer.precision)
+    if config.compile:
+        with as_config_error("compile=true"):
+            compile_in_place(score.network, cuda_graphs=True)
+    if precision.startswith("bf16"):
+        round_weights(score.network)
+    place = outside_cache(path)
+    settings = {
+        "checkpoint": place.resolve().name,
+        "sha256": sha256(path),
+        "weights": score.weights,
+        "authors": assumptions(config),
+        "precision": precision,
+        "compile": config.compile,
+        "sampler": node,
+    }
+    return Prepared(place, score, sampler, settings)
+
+
+def load(config: DictConfig, path: str | Path) -> TrainedScore:
+    """The network of a checkpoint, with its data set where it is now."""
+    score = load_score(path, config.weights, trust=tuple(config.trust), **assumptions(config))
+    if score.weights != config.weights:
+        log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
+    root = config.data.get("root")
+    return score if root is None else replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
+
+
+def assumptions(config: DictConfig) -> dict[str, Any]:
+    """What a configuration says of an authors' checkpoint that the file does not."""
+    return build(config.authors, "authors").given
+
+
+def largest_batch(task: Task, trainer: Trainer) -> int:
+    """The largest power of two of images, or all of the task's, that the network takes at once on this GPU.
+
+    Raises:
+        ConfigError: there is no GPU, whose memory says it, or more than one.
+    """
+    device = trainer.strategy.root_device
+    if device.type != "cuda" or trainer.world_size > 1:
+        where = f"{trainer.world_size} devices" if trainer.world_size > 1 else f"a {device.type}"
+        raise ConfigError(f"batch_size=auto: looks for what fits on one GPU, not {where}; give a number")
+    score = task.score
+    network = score.network.to(device)
+
+    def fits(size: int) -> bool:
+        x, sigma = torch.zeros(size, *score.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
+        try:
+            # As it is, not compiled for every size that is tried; compiled it takes less.
+            with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):
+                network(x, sigma)
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return True
+
+    return largest(fits, task.num_chains)
+
+
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest power of two for which `fits` says so, or `most` if that is less; 1 if none."""
+    size = 1
+    while size < most and fits(min(2 * size, most)):
+        size = min(2 * size, most)
+    return size
+
+
+def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
+    """The sampler asked for; by default the one stored in the checkpoint, with single settings replaced."""
+    node = OmegaConf.to_container(config.sampler, resolve=True)
+    assert isinstance(node, dict)
+    if node.get("_target_") is None:
+        node = score.config["sampler"] | {k: v for k, v in node.items() if v is not None}
+    checked = check(OmegaConf.create({"sampler": node}))
+    return {str(k): v for k, v in OmegaConf.to_container(checked.sampler).items()}  # type: ignore[union-attr]

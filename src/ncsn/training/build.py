@@ -1,0 +1,90 @@
+"""What a configuration of train.py says, as objects; all of it is built, and tried out, before data is touched."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from ncsn.config import as_config_error, build
+from ncsn.errors import ConfigError
+from ncsn.networks.compiled import compile_in_place
+from ncsn.runs.folder import Run
+from ncsn.samplers import Sampler
+from ncsn.samplers.metropolis import energy_of
+from ncsn.training.module import ScoreModel
+
+_DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
+
+
+def build_model(config: DictConfig) -> ScoreModel:
+    """Noise levels, network, objective and optimiser of a checked configuration, as one module that carries it."""
+    sigmas = build(config.noise, "noise")
+    # Lightning asks for these after the data; here they are built once for their ranges.
+    now = {key: OmegaConf.merge(config[key], {"_partial_": False}) for key in ("optimizer", "scheduler")}
+    build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
+    model = ScoreModel(
+        network=build(config.model, "model", sigmas=sigmas),
+        sigmas=sigmas,
+        objective=build(config.objective, "objective"),
+        optimizer=build(config.optimizer, "optimizer"),
+        scheduler=build(config.scheduler, "scheduler"),
+        seed=config.seed,
+        config=OmegaConf.to_container(config),  # type: ignore[arg-type]
+    )
+    if config.compile:
+        if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:
+            raise ConfigError(
+                "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
+            )
+        with as_config_error("compile=true"):
+            compile_in_place(model.network)
+    return model
+
+
+def try_out(model: ScoreModel, sampler: Sampler | None, image_shape: tuple[int, int, int]) -> None:
+    """Has the objective and the sampler refuse now what they would refuse later, on one image that costs nothing.
+
+    Args:
+        sampler: None if its noise levels are not known yet.
+
+    Raises:
+        ConfigError: one of them refuses the network, the images or the noise levels.
+    """
+    image, score = torch.zeros(1, *image_shape), _StandIn(model.network)
+    with as_config_error("objective"):
+        model.objective(score, image, model.sigmas[:1], normal=torch.zeros_like)
+    if sampler is None:
+        return
+    with as_config_error("sampler"):
+        if getattr(sampler, "needs_energy", False):
+            energy_of(model.network, sampler)
+        next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
+
+
+def build_callbacks(nodes: DictConfig, run: Run, sampler: Sampler) -> list[Callback]:
+    """The callbacks of a configuration; one that is set to null is left out."""
+    of_run: dict[str, dict[str, Any]] = {
+        "checkpoint": {"dirpath": str(run.checkpoint_folder)},
+        "samples": {"sampler": sampler, "folder": run.pictures},
+        "selection": {"sampler": sampler, "folder": run.path},
+    }
+    return [
+        build(node, f"callbacks.{name}", **of_run.get(str(name), {}))
+        for name, node in nodes.items()
+        if node is not None
+    ]
+
+
+class _StandIn:
+    """A score that costs nothing, with what may be refused of the network it stands for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.checkpointing = getattr(network, "checkpointing", False)
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return -x
+
+    def energy(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return x.flatten(1).square().sum(1) / 2

@@ -64,7 +64,7 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     Raises:
         UserError: the configuration, the checkpoint or the images are not what they should be.
     """
-    check(config)
+    config = check(config)
     _check_values(config)
     if config.samples is not None:
         return _of_samples(config, Path(config.samples).expanduser())

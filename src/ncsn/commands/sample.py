@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ncsn.checkpoint import TrainedScore, load_score, resolve
 from ncsn.checkpoint.hub import outside_cache
-from ncsn.config import build, check, told_to_the_user
+from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
 from ncsn.networks.compiled import compile_in_place, round_weights
@@ -31,7 +31,7 @@ def sample(config: DictConfig) -> Path:
     Raises:
         UserError: the configuration or the checkpoint are not what they should be.
     """
-    check(config)
+    config = check(config)
     for key, otherwise in {"num_samples": None, "batch_size": "auto", "seed": 0, "trajectory": 0}.items():
         if not isinstance(config[key], int) and config[key] != otherwise:
             raise ConfigError(f"{key}={config[key]}: must be an integer")
@@ -54,12 +54,12 @@ def sample(config: DictConfig) -> Path:
     sampler_node = _sampler_node(config, score)
     sampler: Sampler = build(OmegaConf.create(sampler_node), "sampler")
     if getattr(sampler, "needs_energy", False):
-        with told_to_the_user("sampler"):
+        with as_config_error("sampler"):
             energy_of(score.network, sampler)
     trainer: Trainer = build(config.trainer, "trainer")
 
     if config.compile:
-        with told_to_the_user("compile=true"):
+        with as_config_error("compile=true"):
             compile_in_place(score.network, cuda_graphs=True)
     if str(config.trainer.precision).startswith("bf16"):
         round_weights(score.network)
@@ -117,5 +117,6 @@ def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
     assert isinstance(node, dict)
     if node.get("_target_") is None:
         node = score.config["sampler"] | {k: v for k, v in node.items() if v is not None}
-    check(OmegaConf.create({"sampler": node}))
-    return {str(k): v for k, v in node.items()}
+    checked = OmegaConf.to_container(check(OmegaConf.create({"sampler": node})).sampler, resolve=True)
+    assert isinstance(checked, dict)
+    return {str(k): v for k, v in checked.items()}

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import check_resumable
-from ncsn.config import build, check, told_to_the_user
+from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError, UserError
 from ncsn.files import write_text
 from ncsn.networks.compiled import compile_in_place
@@ -55,11 +55,11 @@ def train(config: DictConfig) -> float | None:
     report = partial(_report, folder, in_sweep, {k: v for k, v in overrides.items() if k not in ("sweep", "resume")})
     holds_a_run = not in_sweep and newest_checkpoint(folder) is not None  # what is refused leaves it alone
     try:
-        check(config)
+        config = check(config)
         if levels.is_from_data(config):
             _try_out(levels.with_stand_ins(config))  # what is refused is refused before the data is read
-        config = levels.in_numbers(config, str(config.trainer.accelerator))
-        resolved = check(config)
+        config = check(levels.in_numbers(config, str(config.trainer.accelerator)))
+        resolved = _plain(config)
     except UserError as error:
         if not holds_a_run:
             report(status="failed", error=str(error))
@@ -109,7 +109,7 @@ def _train(config: DictConfig, resolved: dict[str, Any], folder: Path, in_sweep:
 
 def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampler]:
     """What is built without data, and what the objective refuses of such images, or the sampler of this network."""
-    model = build_model(config, check(config))
+    model = build_model(config, _plain(config))
     data: LightningDataModule = build(config.data, "data")
     sampler: Sampler = build(config.sampler, "sampler")
     if config.compile not in (True, False):
@@ -119,15 +119,19 @@ def _try_out(config: DictConfig) -> tuple[ScoreModel, LightningDataModule, Sampl
             raise ConfigError(
                 "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
             )
-        with told_to_the_user("compile=true"):
+        with as_config_error("compile=true"):
             compile_in_place(model.network)
     image = torch.zeros(1, config.data.channels, config.data.image_size, config.data.image_size)
-    with told_to_the_user("objective"):
+    with as_config_error("objective"):
         model.objective(_StandIn(model.network), image, model.sigmas[:1], normal=torch.zeros_like)
-    with told_to_the_user("sampler"):
+    with as_config_error("sampler"):
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
     return model, data, sampler
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return {str(key): value for key, value in OmegaConf.to_object(config).items()}  # type: ignore[union-attr]
 
 
 class _StandIn:

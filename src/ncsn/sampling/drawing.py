@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.config import told_to_the_user
+from ncsn.config import as_config_error
 from ncsn.errors import ConfigError
 from ncsn.images import to_uint8
 from ncsn.networks.compiled import constant_weights
@@ -106,7 +106,7 @@ class Drawing(LightningModule):
         sampler = self.task.sampler_of(chains, draws)
         keep = evenly(self.task.num_steps, self.frames) if number == 0 and self.frames else set()
         frames = [x[:TRAJECTORY_IMAGES]] if keep else []
-        with told_to_the_user("sampler"), constant_weights(self.device):
+        with as_config_error("sampler"), constant_weights(self.device):
             for step, state in enumerate(sampler(self.network, x, self.sigmas, normal=draws.normal)):
                 x = state.x
                 self.progress.step(len(chains), state)

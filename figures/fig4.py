@@ -2,9 +2,9 @@
 
 import torch
 from common import save
-from network import DEVICE, draw, facts, network_options, sampler_of, tiles, trained
+from network import drawn, facts, network_options, sampler_of, tiles, trained
 
-from ncsn.random import Draws
+from ncsn.sampling.tasks import Generate
 
 CHAINS, FRAMES = 8, 12
 
@@ -12,11 +12,10 @@ CHAINS, FRAMES = 8, 12
 def main() -> None:
     arguments = network_options(__doc__).parse_args()
     score = trained(arguments)
-    draws = Draws(arguments.seed, "sample", 0, device=DEVICE)
-    start = draws.uniform(CHAINS, *score.image_shape)
-    frames = draw(score, sampler_of(score), start, draws, FRAMES)
-    sigmas = [float(score.sigmas[level]) for level, _ in frames]
-    rows = torch.stack([start.cpu(), *(x for _, x in frames)], dim=1)
+    task = Generate(score=score, sampler=sampler_of(score), num_samples=CHAINS)
+    frames = drawn(task, arguments.seed, FRAMES)
+    sigmas = [float(score.sigmas[level]) for level, _ in frames if level is not None]
+    rows = torch.stack([x for _, x in frames], dim=1)
     titles = ["start", *(f"σ = {sigma:.2g}" for sigma in sigmas)]
     numbers = facts(score) | {
         "seed": arguments.seed,

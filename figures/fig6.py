@@ -6,12 +6,11 @@ error over the missing pixels. Completions that depended on nothing but the miss
 
 import torch
 from common import save
-from network import DEVICE, draw, facts, images, network_options, sampler_of, tiles, trained
+from network import drawn, facts, images, network_options, sampler_of, tiles, trained
 
 from ncsn.data.transforms import to_unit_interval
-from ncsn.random import Draws
-from ncsn.restoration import KnownPixels, Restoration
-from ncsn.samplers import AnnealedLangevin
+from ncsn.restoration import KnownPixels
+from ncsn.sampling.tasks import Inpaint
 
 SHOWN, COMPLETIONS = 4, 16
 
@@ -21,23 +20,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="held-out images (default: 100)")
     arguments = parser.parse_args()
     score = trained(arguments)
-    sampler = sampler_of(score)
-    assert isinstance(sampler, AnnealedLangevin)
-    originals = to_unit_interval(images(score, "val", arguments)[: arguments.images])
-    average = to_unit_interval(images(score, "train", arguments)).mean(0)
+    originals = to_unit_interval(images(score, "val")[: arguments.images])
+    average = to_unit_interval(images(score, "train")).mean(0)
 
     rows, numbers = [], facts(score) | {"seed": arguments.seed, "images": len(originals), "completions": COMPLETIONS}
     for number, half in enumerate(("left", "bottom")):
-        mask = torch.ones(score.image_shape[1:])
-        if half == "left":
-            mask[:, : mask.shape[1] // 2] = 0
-        else:
-            mask[mask.shape[0] // 2 :] = 0
-        known = KnownPixels(mask)
-        restoration = Restoration(sampler, known, originals.repeat_interleave(COMPLETIONS, 0).to(DEVICE))
-        draws = Draws(arguments.seed, "inpaint", number, device=DEVICE)
-        start = draws.uniform(len(originals) * COMPLETIONS, *score.image_shape)
-        completed = draw(score, restoration, start, draws)[-1][1].unflatten(0, (-1, COMPLETIONS))
+        options = {"num_samples": COMPLETIONS, "num_images": arguments.images, "mask": half}
+        task = Inpaint(score=score, sampler=sampler_of(score), **options)
+        assert isinstance(task.known, KnownPixels)
+        mask = task.known.mask
+        completed = drawn(task, arguments.seed)[-1][1].unflatten(0, (-1, COMPLETIONS))
 
         def error(estimate: torch.Tensor, missing: torch.Tensor = 1 - mask) -> float:
             return round(float(((estimate - originals).square() * missing).mean() / missing.mean()), 5)
@@ -49,7 +41,7 @@ def main() -> None:
             "largest_error_of_a_known_pixel": float((mask * (completed - originals[:, None])).abs().max()),
         }
         shown = slice(number * SHOWN, (number + 1) * SHOWN)
-        occluded = known(originals[shown]) + (1 - mask) / 2
+        occluded = task.measured[shown]
         rows.append(torch.cat([occluded[:, None], completed[shown], originals[shown, None]], dim=1).flatten(0, 1))
     titles = ["occluded", *[""] * COMPLETIONS, "original"]
     save("fig6", arguments.out, tiles(torch.cat(rows), COMPLETIONS + 2, titles), numbers)

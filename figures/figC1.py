@@ -34,7 +34,7 @@ def main() -> None:
         "langevin": samples(baseline, COLUMNS**2, arguments.seed, LANGEVIN),
         "annealed": samples(annealed, COLUMNS**2, arguments.seed),
     }
-    training, held_out = (to_unit_interval(images(annealed, split, arguments)) for split in ("train", "val"))
+    training, held_out = (to_unit_interval(images(annealed, split)) for split in ("train", "val"))
 
     def distance(x: Tensor) -> float:
         return round(float(nearest(x.clamp(0, 1), training).distances.mean()) / x[0].numel() ** 0.5, 4)

@@ -22,8 +22,8 @@ def main() -> None:
     arguments = network_options(__doc__.splitlines()[0]).parse_args()
     score = trained(arguments)
     drawn = torch.from_numpy(to_uint8(samples(score, SAMPLES, arguments.seed))).permute(0, 3, 1, 2)
-    training, held_out = images(score, "train", arguments), images(score, "val", arguments)[:1000]
-    classifier = Classifier.for_data(training_data(score, arguments.root))
+    training, held_out = images(score, "train"), images(score, "val")[:1000]
+    classifier = Classifier.for_data(training_data(score))
 
     halves, distances = [], {}
     for name in ("pixels", "features"):

@@ -31,7 +31,7 @@ def draw(result: LossByLevel) -> Figure:
 def main() -> None:
     arguments = network_options(__doc__.splitlines()[0]).parse_args()
     score = trained(arguments)
-    held_out = images(score, "val", arguments)[:2048]
+    held_out = images(score, "val")[:2048]
     result = loss_by_level(score, held_out, score.sigmas, seed=arguments.seed, device=DEVICE)
     numbers = facts(score) | {"seed": arguments.seed, "images": len(held_out)} | result._asdict()
     save("levels", arguments.out, draw(result), numbers)

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,10 @@ from ncsn import load_score
 from ncsn.checkpoint import TrainedScore
 from ncsn.config import build
 from ncsn.images import grid
-from ncsn.random import Draws
-from ncsn.runs.folder import newest_checkpoint, read_result
-from ncsn.samplers import Sampler
-from ncsn.sampling.drawing import evenly
+from ncsn.runs.folder import Run
+from ncsn.samplers import Sampler, State
+from ncsn.sampling.drawing import draw, evenly
+from ncsn.sampling.tasks import Generate, Task
 from ncsn.sampling.tasks.images import training_data
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -52,7 +53,7 @@ def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) 
         overrides: what is not as in experiment=demo.
     """
     if arguments.ckpt and not overrides:
-        return load_score(arguments.ckpt, device=DEVICE)
+        return at(arguments.root, load_score(arguments.ckpt, device=DEVICE))
     data = arguments.data
     if data == "auto":
         data = (
@@ -61,14 +62,20 @@ def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) 
             else "digits"
         )
     folder = ROOT / "runs" / "figures" / f"{name}-{data}"
-    result = read_result(folder)
+    run = Run(folder)
+    result = run.result()
     if result is None or result["status"] != "finished":
         settings = ["experiment=demo", f"data={data}", f"data.root={arguments.root}", *overrides]
-        resume = [f"resume={folder}"] if newest_checkpoint(folder) else [f"hydra.run.dir={folder}"]
+        resume = [f"resume={folder}"] if run.checkpoints() else [f"hydra.run.dir={folder}"]
         if data != "digits":
             settings.append("model.num_filters=16")
         subprocess.run([sys.executable, str(ROOT / "train.py"), *settings, *resume], check=True, cwd=ROOT)
-    return load_score(folder, device=DEVICE)
+    return at(arguments.root, load_score(folder, device=DEVICE))
+
+
+def at(root: str, score: TrainedScore) -> TrainedScore:
+    """A network that knows where its data set is."""
+    return replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
 
 
 def sampler_of(score: TrainedScore) -> Sampler:
@@ -76,25 +83,35 @@ def sampler_of(score: TrainedScore) -> Sampler:
     return build(OmegaConf.create(score.config["sampler"]), "sampler")
 
 
-def draw(score: TrainedScore, sampler: Sampler, x: Tensor, draws: Draws, frames: int = 1) -> list[tuple[int, Tensor]]:
-    """Runs chains from x; level and images of `frames` steps spread evenly, the last included, on the CPU."""
-    steps = sampler.num_steps(len(score.sigmas))
-    keep = evenly(steps, frames)
-    states = sampler(score, x, score.sigmas, normal=draws.normal)
-    bar = tqdm(states, "Sampling", steps, leave=False, mininterval=1)
-    return [(state.level, state.x.cpu()) for step, state in enumerate(bar) if step in keep]
-
-
 def samples(score: TrainedScore, count: int, seed: int, sampler: Sampler | None = None) -> Tensor:
-    """New images, (count, C, H, W), on the CPU, not clamped; from uniform noise."""
-    draws = Draws(seed, "sample", 0, device=DEVICE)
-    x = draws.uniform(count, *score.image_shape)
-    return draw(score, sampler or sampler_of(score), x, draws)[-1][1]
+    """New images, (count, C, H, W), on the CPU, not clamped."""
+    return drawn(Generate(score=score, sampler=sampler or sampler_of(score), num_samples=count), seed)[-1][1]
 
 
-def images(score: TrainedScore, split: str, arguments: argparse.Namespace) -> Tensor:
+def drawn(task: Task, seed: int, frames: int = 1) -> list[tuple[int | None, Tensor]]:
+    """All chains of a task at once: level and images at the start and after `frames` steps spread evenly.
+
+    The start has no level; the last step is always among them; images are on the CPU, not clamped.
+    """
+    keep, kept, step = evenly(task.num_steps, frames), [], 0
+    with tqdm(desc="Sampling", total=task.num_steps, leave=False, mininterval=1) as bar:
+
+        def watch(x: Tensor, state: State | None) -> None:
+            nonlocal step
+            if state is None or step in keep:
+                kept.append((None if state is None else state.level, x.cpu()))
+            if state is not None:
+                step += 1
+                bar.update()
+
+        for _ in draw(task, batch_size=task.num_chains, seed=seed, device=DEVICE, watch=watch):
+            pass
+    return kept
+
+
+def images(score: TrainedScore, split: str) -> Tensor:
     """The data that a network was trained on, or that was held out: uint8 (N, C, H, W)."""
-    data = training_data(score, arguments.root)
+    data = training_data(score)
     data.prepare_data()
     return data.images("train" if split == "train" else "val")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
 from ncsn.config import build, check, slug
 from ncsn.errors import ConfigError
@@ -141,13 +143,113 @@ def test_lightnings_options_reach_the_trainer() -> None:
         ("noise._target_=ncsn.noise.geometri", "noise._target_=ncsn.noise.geometri: cannot be imported"),
         ("data.root='${nowhere}'", "nowhere"),
         ("data=image_folder", "data.image_size|data.root"),
-        ("data.flip=maybe", "data.flip=maybe"),
-        ("trainer.precision=foo", "trainer.precision=foo"),
+        ("data.flip=maybe", r"^data\.flip=maybe: must be true or false$"),
+        ("data.batch_size=1.5", r"^data\.batch_size=1\.5: must be an integer$"),
+        ("data.batch_size=true", r"^data\.batch_size=True: must be an integer$"),
+        ("data.batch_size=3abc", r"^data\.batch_size=3abc: must be an integer$"),
+        ("data.device_resident=often", r"^data\.device_resident=often: must be true or false or auto$"),
+        ("noise.sigma_max=true", r"^noise\.sigma_max=True: must be a number$"),
+        ("sampler.step_size=off", r"^sampler\.step_size=off: must be a number$"),
+        ("optimizer.betas=[0.9,x]", r"^optimizer\.betas=\[0\.9, 'x'\]: must be a number$"),
+        ("trainer.max_steps=true", r"^trainer\.max_steps=True: must be an integer$"),
+        ("trainer.precision=foo", "^trainer.precision=foo: must be .*bf16-mixed"),
     ],
 )
 def test_what_is_wrong_is_named(option: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         check(composed(option))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("data.flip=no", False),
+        ("data.flip=on", True),
+        ("data.device_resident=off", False),
+        ("data.device_resident=auto", "auto"),
+        ("data.batch_size=1e2", 100),
+        ("data.batch_size=8.0", 8),
+        ("data.batch_size='32'", 32),
+        ("noise.sigma_max=2", 2.0),
+        ("model.image_size=${data.image_size}", 8),
+        ("sampler.step_size=null", None),
+        ("optimizer.fused=no", False),
+        ("optimizer.weight_decay=1", 1.0),
+        ("optimizer.betas=[0,0.5]", [0.0, 0.5]),
+        ("callbacks.ema.warmup=no", False),
+        ("trainer.devices=2", 2),
+        ("trainer.devices=[0,1]", [0, 1]),
+        ("trainer.devices=auto", "auto"),
+        ("trainer.max_steps=1e3", 1000),
+        ("trainer.precision=bf16-mixed", "bf16-mixed"),
+        ("trainer.limit_val_batches=10", 10),
+        ("trainer.limit_val_batches=1.0", 1.0),
+        ("trainer.val_check_interval=0.5", 0.5),
+        ("trainer.max_time=00:01:00:00", "00:01:00:00"),
+        ("trainer.benchmark=off", False),
+    ],
+)
+def test_plain_meanings_become_the_type_they_are_meant_for(written: str, meant: Any) -> None:
+    key = written.partition("=")[0]
+    found = OmegaConf.select(check(compose("train", [written])), key)
+    assert (found, type(found if not isinstance(meant, list) else list(found))) == (meant, type(meant))
+    if isinstance(meant, list):
+        assert [type(x) for x in found] == [type(x) for x in meant]
+
+
+def test_what_was_checked_is_what_is_built() -> None:
+    config = check(composed("data.flip=no +optimizer.amsgrad=no"))
+    assert build(config.data, "data").flip is False
+    assert build(config.optimizer, "optimizer")([torch.zeros(1)]).defaults["amsgrad"] is False
+
+
+def test_nodes_within_nodes_are_checked() -> None:
+    within = {"_target_": "lightning.pytorch.strategies.SingleDeviceStrategy", "device": "cpu"}
+    plugin = {"_target_": "lightning.pytorch.plugins.environments.LightningEnvironment"}
+    node = {"_target_": "lightning.Trainer", "strategy": within, "plugins": [plugin], "logger": False}
+    assert isinstance(build(check(OmegaConf.create({"trainer": node})).trainer, "trainer"), Trainer)
+    plugin["port"] = "1"
+    with pytest.raises(ConfigError, match=r"^trainer\.plugins\[0\]\.port=1: no such key"):
+        check(OmegaConf.create({"trainer": node}))
+
+
+def test_an_interpolation_that_is_meant_literally_stays_text() -> None:
+    for text in (r"a\${b}", r"\\${name}/\${b}"):
+        config = OmegaConf.create({"name": "x", "root": text})
+        assert check(config).root == check(check(config)).root == config.root
+
+
+SETTINGS = {
+    "num_samples": Annotated[int, Field(ge=1)] | None,
+    "batch_size": Annotated[int, Field(ge=1)] | Literal["auto"],
+    "format": Literal["npz", "png"],
+    "compile": bool,
+    "absent": int,
+}
+
+
+def test_settings_are_checked_and_converted() -> None:
+    config = OmegaConf.create({"num_samples": 1e3, "batch_size": "auto", "format": "png", "compile": "no"})
+    checked = check(config, SETTINGS)
+    assert checked == {"num_samples": 1000, "batch_size": "auto", "format": "png", "compile": False}
+    assert type(checked.num_samples) is int
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("num_samples", 0, "num_samples=0: must be at least 1"),
+        ("num_samples", "many", "num_samples=many: must be an integer"),
+        ("batch_size", -1, "batch_size=-1: must be at least 1 or auto"),
+        ("format", "jpg", "format=jpg: must be npz or png"),
+        ("compile", "maybe", "compile=maybe: must be true or false"),
+        ("compile", None, "compile=None: must be true or false"),
+    ],
+)
+def test_a_wrong_setting_is_named(key: str, value: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check(OmegaConf.create({key: value}), SETTINGS)
+    assert str(raised.value) == told
 
 
 def test_ranges_are_those_of_the_constructors() -> None:

@@ -1,27 +1,25 @@
 """Configuration: checked before anything is touched, and turned into objects.
 
-The signature that a value reaches is its schema: every node with a `_target_` is compared with the parameters
-and annotations of what it names, and every range is checked by the constructor itself.
+The signature that a value reaches is its schema. Every node with a `_target_` is compared with the parameters and
+annotations of what it names; every range is checked by the constructor itself.
 """
 
 import difflib
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_type_hints
 
-import hydra
-from hydra.errors import InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from ncsn import noise
+from ncsn import values
 from ncsn.errors import ConfigError, UserError
+
+SPECIAL_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's, of a node that is built
 
 
 def slug(text: str, max_length: int = 160) -> str:
@@ -35,12 +33,15 @@ def slug(text: str, max_length: int = 160) -> str:
     return f"{name[:max_length]}-{hashlib.sha1(text.encode()).hexdigest()[:8]}"
 
 
-OmegaConf.register_new_resolver("slug", slug, replace=True)
-OmegaConf.register_new_resolver(  # ${published:sigma_max,32}: of the ladder for images of 32 pixels
-    "published", lambda what, image_size: getattr(noise.published(image_size), what), replace=True
-)
+def _published(what: str, image_size: int) -> float:
+    """${published:sigma_max,32}: σ₁ of the published ladder for images of 32 pixels."""
+    from ncsn.noise import published
 
-_ANY_CLASS: ConfigDict = {"arbitrary_types_allowed": True}
+    return getattr(published(image_size), what)
+
+
+OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver("published", _published, replace=True)
 
 
 def closest(word: str, words: Iterable[str]) -> str:
@@ -49,11 +50,16 @@ def closest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def check(config: DictConfig) -> dict[str, Any]:
-    """Checks keys and types of every node with a `_target_`.
+def check(config: DictConfig, settings: Mapping[str, Any] | None = None) -> DictConfig:
+    """The configuration with every interpolation resolved and every value as its type has it.
 
-    Returns:
-        The configuration with all interpolations resolved, plain containers only.
+    A value that plainly means one of its type becomes one: `no` is False where a truth value belongs, `1e3` is 1000
+    where an integer does. Any other is refused.
+
+    Args:
+        config: as it was composed.
+        settings: type hints of keys at the top level, `{"num_samples": Annotated[int, Field(ge=1)] | None}`. Those of
+            nodes with a `_target_` come from what is named.
 
     Raises:
         ConfigError: naming the key, its value, and what is allowed.
@@ -65,8 +71,10 @@ def check(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(container, dict)
-    _check_node(container, "")
-    return {str(key): value for key, value in container.items()}
+    checked = _checked(container, "")
+    for key in (settings or {}).keys() & checked.keys():
+        checked[key] = _value(checked[key], (settings or {})[key], key)
+    return OmegaConf.create(_literal(checked))
 
 
 def _missing(node: Any, key: str) -> Iterator[str]:
@@ -77,61 +85,73 @@ def _missing(node: Any, key: str) -> Iterator[str]:
         yield key
 
 
-def _check_node(node: Any, key: str) -> None:
+def _checked(node: Any, key: str) -> Any:
     if isinstance(node, dict):
-        if node.get("_target_"):
-            _check_call(node, key)
-        for name, value in node.items():
-            _check_node(value, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            _check_node(value, f"{key}[{index}]")
+        node = {name: _checked(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+        return _checked_call(node, key) if node.get("_target_") else node
+    if isinstance(node, list):
+        return [_checked(value, f"{key}[{index}]") for index, value in enumerate(node)]
+    return node
 
 
-def _check_call(node: dict[str, Any], key: str) -> None:
+def _checked_call(node: dict[str, Any], key: str) -> dict[str, Any]:
     target = _locate(node["_target_"], key)
-    function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    hints = _hints(function)
+    hints = _hints(target.__init__ if inspect.isclass(target) else target)
+    checked = dict(node)
     for name, value in node.items():
-        if name in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_"):
+        if name in SPECIAL_KEYS:
             continue
         if name not in parameters and not takes_any:
             allowed = ", ".join(parameters)
             raise ConfigError(f"{key}.{name}={value}: no such key{closest(name, parameters)} (allowed: {allowed})")
-        if name in hints and not isinstance(value, dict):
-            _check_type(value, hints[name], f"{key}.{name}")
+        if name in hints and not _is_built(value):
+            checked[name] = _value(value, hints[name], f"{key}.{name}")
+    return checked
+
+
+def _is_built(value: Any) -> bool:
+    """Whether a value is a node, or holds some, of which something else is built before it is passed on."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(_is_built(item) for item in value))
 
 
 def _locate(path: str, key: str) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
     try:
-        return hydra.utils.get_object(path)
+        return get_object(path)
     except Exception as error:
         raise ConfigError(f"{key}._target_={path}: cannot be imported ({error})") from error
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(function)
+        return get_type_hints(function, include_extras=True)
     except Exception:  # annotations of other libraries may name things that are not imported
         return {}
 
 
-def _check_type(value: Any, hint: Any, key: str) -> None:
+def _value(value: Any, hint: Any, key: str) -> Any:
     try:
-        adapter = TypeAdapter(hint, config=_ANY_CLASS)
-    except PydanticUserError:  # a type pydantic has no notion of, say a protocol
-        return
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        expected = "; ".join(dict.fromkeys(e["msg"] for e in error.errors()))
-        raise ConfigError(f"{key}={value}: {expected[0].lower()}{expected[1:]}") from error
+        return values.convert(value, hint)
+    except ValueError as error:
+        raise ConfigError(f"{key}={value}: {error}") from error
+
+
+def _literal(node: Any) -> Any:
+    """The same for OmegaConf, which is not to resolve a `${` that an interpolation has left."""
+    if isinstance(node, dict):
+        return {name: _literal(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    if isinstance(node, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", node)
+    return node
 
 
 @contextmanager
-def told_to_the_user(key: str) -> Iterator[None]:
+def as_config_error(key: str) -> Iterator[None]:
     """Turns what the core refuses while it runs, a diverged chain or an image too large, into a `ConfigError`."""
     try:
         yield
@@ -140,26 +160,27 @@ def told_to_the_user(key: str) -> Iterator[None]:
 
 
 def build(node: DictConfig, key: str, **arguments: Any) -> Any:
-    """Instantiates a node; what its constructor refuses becomes a `ConfigError` that names the key.
+    """Instantiates a node of what `check` has returned; what its constructor refuses becomes a `ConfigError`.
 
     Args:
         node: with a `_target_`; with `_partial_` the result is a function still to be called.
         key: where the node stands in the configuration, e.g. `noise`.
         **arguments: passed on beside the node's own.
     """
+    from hydra.utils import instantiate
+
     try:
-        call = hydra.utils.instantiate(node, _partial_=True, _convert_="all")
+        call = instantiate(node, _partial_=True, _convert_="all")
         return partial(call, **arguments) if node.get("_partial_") else call(**arguments)
     except UserError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        AssertionError,
-        InstantiationException,
-        ModuleNotFoundError,
-        MisconfigurationException,
-    ) as error:
+    except Exception as error:
+        from hydra.errors import InstantiationException
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+        refusals = (ValueError, TypeError, AssertionError, ModuleNotFoundError)
+        if not isinstance(error, (*refusals, InstantiationException, MisconfigurationException)):
+            raise
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         message = " ".join(str(cause).split())
         joint = "." if message.partition("=")[0] in node else ": "

@@ -62,8 +62,8 @@ def read_checkpoint(path: Path, assumptions: Assumptions | None = None) -> dict[
     return content
 
 
-def check_resumable(path: Path) -> None:
-    """Tells a checkpoint that training can go on from apart from a network alone.
+def check_resumable(path: Path) -> dict[str, Any]:
+    """Tells a checkpoint that training can go on from apart from a network alone; returns its configuration.
 
     Raises:
         DataError: it cannot be read, or lacks the optimiser's state.
@@ -74,6 +74,8 @@ def check_resumable(path: Path) -> None:
             f"resume={path}: holds a network and not the state of its training, which cannot go on from it; "
             "give a run's folder, or a checkpoint that train.py wrote"
         )
+    _check_content(content, path)
+    return dict(content["hyper_parameters"])
 
 
 def _read_pickle(path: Path, mmap: bool = False) -> Any:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from ncsn.config import closest, slug
 from ncsn.errors import ConfigError, UserError
-from ncsn.runs.folder import global_rank, newest_checkpoint, run_folder_of
+from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.sweep import print_sweep
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -114,7 +114,7 @@ def _resume(arguments: list[str]) -> list[str]:
     resume = next((a.partition("=")[2].strip("\"'") for a in arguments if a.startswith("resume=")), "false")
     if resume.lower() in ("false", "null"):
         return arguments
-    folder = _newest_run(arguments) if resume.lower() == "true" else run_folder_of(Path(resume))
+    folder = _newest_run(arguments) if resume.lower() == "true" else _run_of(Path(resume))
     if folder is None:
         return arguments
     record = folder / "overrides.yaml"
@@ -128,6 +128,16 @@ def _resume(arguments: list[str]) -> list[str]:
     return [*(a for a in arguments if "=" not in a), *overrides.values()]
 
 
+def _run_of(path: Path) -> Path | None:
+    try:
+        run = Run.of(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints"
+        ) from error
+    return None if run is None else run.path
+
+
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
@@ -137,7 +147,7 @@ def _newest_run(arguments: list[str]) -> Path | None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [a for a in arguments if "=" in a and not a.startswith("hydra")])
     parent = Path(config.run_root) / config.name
-    runs = [f for f in sorted(parent.glob("*")) if newest_checkpoint(f)] if parent.is_dir() else []
+    runs = [f for f in sorted(parent.glob("*")) if Run(f).checkpoints()] if parent.is_dir() else []
     return runs[-1] if runs else None
 
 

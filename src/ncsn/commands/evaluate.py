@@ -161,7 +161,7 @@ def _data(config: DictConfig) -> ImageDataModule | None:
 
 def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     # Samples are drawn as precisely as the user says, features always computed in full precision.
-    trainer: Trainer = build(OmegaConf.merge(config.trainer, {"precision": "32-true"}), "trainer")
+    trainer: Trainer = build(OmegaConf.create({**config.trainer, "precision": "32-true"}), "trainer")
     if data is not None:
         data.prepare_data()
     network = build_features(config.features, data)
@@ -187,7 +187,7 @@ def build_features(node: DictConfig, data: ImageDataModule | None) -> FeatureNet
 def _against(config: DictConfig, score: TrainedScore) -> Network:
     """The network that another is compared with, if that can be done."""
     path = resolve(config.against).resolve()
-    other = load(OmegaConf.merge(config, {"authors": dict.fromkeys(config.authors)}), path)
+    other = load(config, path, assume=False)
     if not torch.equal(other.sigmas, score.sigmas):
         raise ConfigError(
             f"against={config.against}: has other noise levels ({_ladder(other.sigmas)}, not "

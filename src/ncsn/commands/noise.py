@@ -18,7 +18,7 @@ def show(config: DictConfig) -> None:
     Raises:
         UserError: the configuration or the data are not what they should be.
     """
-    check(config)
+    config = check(config)
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise ConfigError(f"accelerator={config.accelerator}: must be auto, cpu or gpu")
     given = build(config.sampler, "sampler").step_size

@@ -57,7 +57,7 @@ class Curve:
         if (criterion, settings) != (self.criterion, self.settings):
             self._keep()
             self.criterion, self.settings, self.checkpoints = criterion, settings, []
-        step = step_of(checkpoint)
+        step = step_of(checkpoint) or 0
         entry = {"step": step, "checkpoint": checkpoint.name, "scores": scores}
         self.checkpoints = sorted(
             [c for c in self.checkpoints if c["step"] != step] + [entry], key=lambda c: c["step"]
@@ -90,4 +90,6 @@ class Curve:
             f"  {c['step']:>10}  {c['scores'][self.criterion]:.5g}{'  best' if c is self.best else ''}"
             for c in self.checkpoints
         ]
-        return "\n".join([f"        step  {self.criterion}", *rows, f"\n  {self.run.checkpoint_folder / 'best.ckpt'}"])
+        return "\n".join(
+            [f"        step  {self.criterion}", *rows, f"\n  {self.run.checkpoint_folder / 'best.ckpt'}"]
+        )

@@ -152,8 +152,8 @@ class Run:
         with one_process_at_a_time(self.path / "run", wait=False) as held:
             if not held:
                 raise ConfigError(
-                    f"{self.path}: another process trains in this folder; wait for its end, or start a run of another "
-                    "name (name=…) or in another second"
+                    f"{self.path}: another process trains in this folder; wait for its end, or start another "
+                    "run, under another name (name=…) or in another second"
                 )
             yield
 

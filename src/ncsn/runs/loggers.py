@@ -33,7 +33,7 @@ def build_dashboards(nodes: DictConfig, run: Run, job_type: str | None = None) -
         ConfigError: a logger refuses its settings.
     """
     loggers: list[Logger] = []
-    for name, node in nodes.items():
+    for name, node in ((str(name), node) for name, node in nodes.items()):
         arguments: dict[str, Any] = {"save_dir": str(run.path)}
         if name == "wandb":
             if node.mode not in (None, "online", "offline", "disabled"):

@@ -28,5 +28,10 @@ __all__ = [
     "MetropolisLangevin",
     "Sampler",
     "State",
+    "start",
     "stops_when_diverged",
 ]
+
+
+def start(sampler, shape, sigmas, draws):  # type: ignore
+    return draws.uniform(*shape)

@@ -56,7 +56,9 @@ class SampleFolder:
             before = json.loads(record.read_text("utf-8"))
             held = {key: before.get(key) for key in settings}
         except (OSError, ValueError, AttributeError) as error:
-            raise DataError(f"{record}: damaged ({error}); move its folder away, and samples are drawn anew") from error
+            raise DataError(
+                f"{record}: damaged ({error}); move its folder away, and samples are drawn anew"
+            ) from error
         for key, value in held.items():
             if value != settings[key]:
                 raise ConfigError(
@@ -71,7 +73,8 @@ class SampleFolder:
         task = "" if name == "generate" else f"{name}_"
         place = checkpoint.absolute().parent if run is None else run.path
         return cls(
-            place / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}", settings
+            place / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}",
+            settings,
         )
 
     @contextmanager

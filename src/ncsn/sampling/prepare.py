@@ -83,13 +83,21 @@ def prepare(config: DictConfig, path: Path) -> Prepared:
     return Prepared(place, score, sampler, settings)
 
 
-def load(config: DictConfig, path: str | Path) -> TrainedScore:
-    """The network of a checkpoint, with its data set where it is now."""
-    score = load_score(path, config.weights, trust=tuple(config.trust), **assumptions(config))
+def load(config: DictConfig, path: Path, *, assume: bool = True) -> TrainedScore:
+    """The network of a checkpoint, with its data set where it is now.
+
+    Args:
+        assume: what the configuration says of an authors' checkpoint.
+    """
+    score = load_score(path, config.weights, **(assumptions(config) if assume else {}))
     if score.weights != config.weights:
         log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
     root = config.data.get("root")
-    return score if root is None else replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
+    return (
+        score
+        if root is None
+        else replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
+    )
 
 
 def assumptions(config: DictConfig) -> dict[str, Any]:

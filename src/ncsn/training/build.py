@@ -22,7 +22,7 @@ def build_model(config: DictConfig) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a checked configuration, as one module that carries it."""
     sigmas = build(config.noise, "noise")
     # Lightning asks for these after the data; here they are built once for their ranges.
-    now = {key: OmegaConf.merge(config[key], {"_partial_": False}) for key in ("optimizer", "scheduler")}
+    now = {key: OmegaConf.create({**config[key], "_partial_": False}) for key in ("optimizer", "scheduler")}
     build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
     model = ScoreModel(
         network=build(config.model, "model", sigmas=sigmas),
@@ -71,8 +71,8 @@ def build_callbacks(nodes: DictConfig, run: Run, sampler: Sampler) -> list[Callb
         "selection": {"sampler": sampler, "folder": run.path},
     }
     return [
-        build(node, f"callbacks.{name}", **of_run.get(str(name), {}))
-        for name, node in nodes.items()
+        build(node, f"callbacks.{name}", **of_run.get(name, {}))
+        for name, node in ((str(name), node) for name, node in nodes.items())
         if node is not None
     ]
 

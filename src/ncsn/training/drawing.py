@@ -54,9 +54,9 @@ def draw_while_training(
     everyone: list[tuple[dict[int, T], DivergedError | None]] = [(kept, diverged)] * trainer.world_size
     if trainer.world_size > 1:
         distributed.all_gather_object(everyone, (kept, diverged))
-    for _, error in everyone:
-        if error is not None:
-            raise error
+    failures = [failure for _, failure in everyone if failure is not None]
+    if failures:
+        raise failures[0]
     if not trainer.is_global_zero:
         return []
     return [batch for _, batch in sorted(item for part, _ in everyone for item in part.items())]

@@ -12,8 +12,8 @@ from torch import Tensor
 class Metrics(Callback):
     """Logs loss, loss per dimension, loss by noise level, learning rate and images per second.
 
-    Each is the mean since it was logged last, over all devices. The loss of an image sums over its D values; divided by
-    D it falls below ½ as soon as the network has learned anything, at any resolution.
+    Each is the mean since it was logged last, over all devices. The loss of an image sums over its D
+    values; divided by D it falls below ½ as soon as the network has learned anything, at any resolution.
 
     Args:
         max_groups: levels are reported in at most this many groups of neighbours, named by their largest σ.

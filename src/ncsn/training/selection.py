@@ -30,8 +30,8 @@ class SelectBest(Callback):
     """Scores every checkpoint on samples of the averaged weights, and keeps `checkpoints/best.ckpt` at the best.
 
     The samples are drawn before the next step and shared out over devices; which they are does not depend on the
-    number of devices. Against the training images; the curve is in `<run>/evaluation/curve.json`. `evaluate.py` scores
-    the same way afterwards, and what it is told to draw with the same seed and batch size are the same samples.
+    number of devices. They are compared with the training images; the curve is in `<run>/evaluation/curve.json`.
+    `evaluate.py` scores the same way afterwards, and draws the same samples with the same seed and batch size.
 
     Args:
         sampler: draws.

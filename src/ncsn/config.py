@@ -11,16 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, get_type_hints
 
 import hydra
 from hydra.errors import InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from ncsn import noise
 from ncsn.errors import ConfigError, UserError
 
 
@@ -37,7 +36,9 @@ def slug(text: str, max_length: int = 160) -> str:
 
 OmegaConf.register_new_resolver("slug", slug, replace=True)
 OmegaConf.register_new_resolver(  # ${published:sigma_max,32}: of the ladder for images of 32 pixels
-    "published", lambda what, image_size: getattr(noise.published(image_size), what), replace=True
+    "published",
+    lambda what, image_size: getattr(import_module("ncsn.noise").published(image_size), what),
+    replace=True,
 )
 
 _ANY_CLASS: ConfigDict = {"arbitrary_types_allowed": True}
@@ -147,6 +148,8 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         key: where the node stands in the configuration, e.g. `noise`.
         **arguments: passed on beside the node's own.
     """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     try:
         call = hydra.utils.instantiate(node, _partial_=True, _convert_="all")
         return partial(call, **arguments) if node.get("_partial_") else call(**arguments)

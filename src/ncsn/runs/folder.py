@@ -25,15 +25,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
 from ncsn.errors import ConfigError
 from ncsn.files import write_text
 
 
 def global_rank() -> int:
     """This process among those of a run, known before and after Lightning has started the others."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
     return rank_zero_only.rank  # type: ignore[attr-defined]
 
 
@@ -57,6 +56,8 @@ def run_folder_of(path: Path) -> Path:
 
 def record_run(folder: Path) -> dict[str, Any]:
     """Writes `run.json`, or reads it if the run was started before; its `id` names the run on W&B."""
+    import torch
+
     path = folder / "run.json"
     if path.is_file():
         return json.loads(path.read_text())

@@ -1,7 +1,6 @@
-"""Scores of samples: `python evaluate.py ckpt=runs/…/checkpoints/last.ckpt features=classifier`."""
+"""Scores samples: `python evaluate.py ckpt=runs/…/checkpoints/last.ckpt`, or `ncsn evaluate …`."""
 
-from ncsn.commands.cli import main
-from ncsn.commands.evaluate import evaluate
+from ncsn.commands.cli import run
 
 if __name__ == "__main__":
-    main(evaluate, "evaluate")
+    run("evaluate")

@@ -1,7 +1,6 @@
-"""Samples from a checkpoint: `python sample.py ckpt=runs/…/checkpoints/last.ckpt`."""
+"""Samples from a checkpoint: `python sample.py ckpt=runs/…/checkpoints/last.ckpt`, or `ncsn sample …`."""
 
-from ncsn.commands.cli import main
-from ncsn.commands.sample import sample
+from ncsn.commands.cli import run
 
 if __name__ == "__main__":
-    main(sample, "sample")
+    run("sample")

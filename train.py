@@ -1,7 +1,6 @@
-"""Trains a score network: `python train.py data=cifar10 trainer.devices=2`."""
+"""Trains a score network: `python train.py data=cifar10 trainer.devices=2`, or `ncsn train …`."""
 
-from ncsn.commands.cli import main
-from ncsn.commands.train import train
+from ncsn.commands.cli import run
 
 if __name__ == "__main__":
-    main(train, "train")
+    run("train")

@@ -17,14 +17,9 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from ncsn.commands.cli import main
-from ncsn.commands.evaluate import evaluate
-from ncsn.commands.noise import show
-from ncsn.commands.sample import sample
-from ncsn.commands.train import train
+from ncsn.commands import cli
 
 ROOT = Path(__file__).parents[1]
-TASKS: dict[str, Callable[..., Any]] = {"train": train, "sample": sample, "evaluate": evaluate, "noise": show}
 
 
 class Outcome(NamedTuple):
@@ -115,9 +110,8 @@ def call() -> Callable[..., Outcome]:
         with _as_if_alone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             os.environ["HYDRA_FULL_ERROR"] = "0"
             os.chdir(cwd)
-            sys.argv = [f"{script}.py", *arguments]
             try:
-                main(TASKS[script], script)
+                cli.main([script, *arguments])
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else 1
         assert not check or status == 0, f"status {status}\n{out.getvalue()}\n{err.getvalue()}"

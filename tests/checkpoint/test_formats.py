@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from ncsn import load_score
 from ncsn.checkpoint import TrainedScore, save_score
-from ncsn.commands.checkpoint import main
+from ncsn.commands.cli import main
 from ncsn.errors import DataError
 
 

@@ -13,7 +13,7 @@ from references import outputs, reference
 from ncsn import load_score
 from ncsn.checkpoint import resolve
 from ncsn.checkpoint.hub import outside_cache
-from ncsn.commands.checkpoint import main
+from ncsn.commands.cli import main
 from ncsn.errors import DataError, UserError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from references import reference
 
-from ncsn.commands.checkpoint import main
+from ncsn.commands.cli import main
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

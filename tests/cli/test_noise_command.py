@@ -1,4 +1,4 @@
-"""`python -m ncsn.noise` and `noise=from_data`, as a user types them."""
+"""`ncsn noise` and `noise=from_data`, as a user types them."""
 
 import re
 import subprocess
@@ -39,7 +39,7 @@ def test_the_table(call: Command, tmp_path: Path) -> None:
     assert float(table["ε"]) == pytest.approx(epsilon, rel=1e-3)
     assert float(table["ε/2"]) == pytest.approx(epsilon / 2, rel=1e-3)
     assert float(table["snr"]) == pytest.approx(noise.snr(epsilon, 0.01), rel=1e-3)
-    assert "python train.py data=digits noise=from_data sampler.steps_per_level=7" in outcome.out
+    assert "ncsn train data=digits noise=from_data sampler.steps_per_level=7" in outcome.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
@@ -47,7 +47,7 @@ def test_the_commands_it_proposes_are_commands(
     call: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     outcome = call("noise", f"data.root={tmp_path}", "noise.overlap=0.05", cwd=tmp_path)
-    numbers = re.search(r"in numbers: python train.py (.*)", outcome.out)
+    numbers = re.search(r"in numbers: ncsn train (.*)", outcome.out)
     assert numbers is not None
     without = [word for word in tiny if not word.startswith(("noise.", "sampler.", "trainer.max_steps"))]
     call("train", *without, "trainer.max_steps=2", *numbers[1].split(), cwd=tmp_path)
@@ -89,8 +89,8 @@ def test_what_is_wrong_is_told_in_one_line(call: Command, tmp_path: Path, argume
     assert [word for word in told if word not in line] == []
 
 
-def test_as_a_module(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ncsn.noise", "noise=geometric", "noise.sigm=1"]
+def test_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ncsn", "noise", "noise=geometric", "noise.sigm=1"]
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert outcome.returncode == 2
     (line,) = outcome.stderr.splitlines()

@@ -3,7 +3,7 @@
     score = load_score("runs/paper_cifar10/2026-11-21_22-57-03")    # or a file, ours or the authors', or hf://user/repo
     score(x, sigma)
 
-`python -m ncsn.checkpoint convert in out` makes one format of another, `push` shares one on the Hugging Face Hub.
+`ncsn convert in out` makes one format of another, `push` shares one on the Hugging Face Hub.
 """
 
 from ncsn.checkpoint.reading import read_checkpoint, resolve

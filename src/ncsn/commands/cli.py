@@ -1,12 +1,18 @@
-"""The command lines: Hydra's entry point, with errors told in one line and runs that can be found again."""
+"""The command lines: `ncsn <command> …`, and Hydra's entry point, with errors of one line and runs found again.
 
+What this module imports is paid for at every start, a misspelt key and `--help` included. So a command's module,
+and with it PyTorch and Lightning, is imported once its configuration is composed.
+"""
+
+import importlib.metadata
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TextIO
 
 import hydra
 import yaml
@@ -17,47 +23,108 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from ncsn.config import closest, slug
+from ncsn.commands.arguments import is_multirun, search_path, split, with_name, with_paths
+from ncsn.config import closest
 from ncsn.errors import ConfigError, UserError
-from ncsn.runs.folder import Run, global_rank
+from ncsn.runs.folder import Run
 from ncsn.runs.sweep import print_sweep
 
-CONF = Path(__file__).parents[3] / "conf"
+_PACKAGE = Path(__file__).parents[1]
+CONF = next(p for p in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if p.is_dir())  # installed, or a checkout
+
+COMPOSED = {  # commands with a configuration: conf/<name>.yaml, given to a function
+    "train": "ncsn.commands.train.train",
+    "sample": "ncsn.commands.sample.sample",
+    "evaluate": "ncsn.commands.evaluate.evaluate",
+    "noise": "ncsn.commands.noise.show",
+}
+PLAIN = {  # commands with arguments of their own: a function of their list
+    "convert": "ncsn.commands.checkpoint.convert",
+    "push": "ncsn.commands.checkpoint.push",
+    "report": "ncsn.commands.report.report",
+}
+HELP = """usage: ncsn <command> [key=value …]
+
+Score-based generative modelling with noise conditional score networks.
+
+  train      train a score network              ncsn train data=cifar10
+  sample     draw samples, or restore images    ncsn sample ckpt=runs/…
+  evaluate   score samples                      ncsn evaluate ckpt=runs/…
+  noise      choose noise levels for a data set ncsn noise data=cifar10
+  convert    checkpoints from format to format  ncsn convert in.pth out.safetensors
+  push       share a checkpoint on the Hub      ncsn push runs/… user/repo
+  report     write the report of a run anew     ncsn report runs/…
+
+ncsn <command> --help lists what a command takes; ncsn --version prints the version."""
 
 
-def main(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Composes `conf/<config_name>.yaml` with the command line and runs `task` on it, once or for every job.
+def main(arguments: list[str] | None = None) -> None:
+    """The command `ncsn`, and `python -m ncsn`; `arguments` instead of those of the process."""
+    if arguments is not None:
+        sys.argv[1:] = arguments
+    command, *rest = sys.argv[1:] or ["--help"]
+    if command in COMPOSED:
+        run(command, words=2)
+    elif command in PLAIN:
+        try:
+            _import(PLAIN[command])(rest)
+        except UserError as error:
+            if _traceback_wanted():
+                raise
+            _exit(str(error))
+    elif command in ("--help", "-h", "help"):
+        print(HELP)
+    elif command == "--version":
+        print(f"ncsn {importlib.metadata.version('ncsn')}")
+    else:
+        commands = [*COMPOSED, *PLAIN]
+        _exit(f"{command}: no such command{closest(command, commands)} (commands: {', '.join(commands)})")
+
+
+def run(command: str, words: int = 1) -> None:
+    """Composes `conf/<command>.yaml` with the command line and runs the command on it, once or for every job.
 
     A `UserError` ends the program with status 2 and one line on stderr; set HYDRA_FULL_ERROR=1 for a traceback.
+
+    Args:
+        command: a name in `COMPOSED`.
+        words: how many words of `sys.argv` start the command, `train.py` or `ncsn train`.
     """
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's, of torch's own
-    warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # `Metrics` has reduced them already
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    traceback_wanted = _traceback_wanted()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
+    _tell_warnings_in_one_line()
+    SweepTable.folder = None
+    start, arguments = sys.argv[:words], sys.argv[words:]
 
     def one_job(config: DictConfig) -> Any:
+        sys.argv = [*start, *arguments]  # what Lightning starts again on other devices, and what run.json records
         try:
-            return task(config)
-        except UserError as error:
-            if traceback_wanted or HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _import(COMPOSED[command])(config)
+        except Exception as error:
+            told = _told_to_the_user(error)
+            if told is None or traceback_wanted:
                 raise
-            _exit(error, config_name)  # here, where Hydra has no words of its own to add
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise told from error.__cause__
+            _exit(str(told))  # here, where Hydra has no words of its own to add
 
     try:
-        sys.argv[1:] = rewrite(sys.argv[1:], config_name)
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(one_job)()
-    except (UserError, HydraException) as error:
+        arguments = rewrite(arguments, command)
+        sys.argv = [start[0], *arguments]  # where Hydra reads them
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(one_job)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         if traceback_wanted:
             raise
-        _exit(error, config_name)
+        _exit(explain(error, command, arguments))
     finally:
         if SweepTable.folder is not None:
             print_sweep(SweepTable.folder)
 
 
 class SweepTable(Callback):
-    """Hydra's callback that tells where a sweep is; its table is printed even if jobs fail, or run elsewhere."""
+    """Hydra's callback that notes where a sweep is; its table is printed even if jobs fail, or run elsewhere."""
 
     folder: ClassVar[Path | None] = None
 
@@ -65,12 +132,26 @@ class SweepTable(Callback):
         SweepTable.folder = Path(config.hydra.sweep.dir)
 
 
-def _exit(error: Exception, config_name: str) -> NoReturn:
-    print(f"error: {explain(error, config_name)}", file=sys.stderr)
-    sys.exit(2)
+def rewrite(arguments: Sequence[str], command: str) -> list[str]:
+    """The command line as Hydra is to see it: paths quoted, sweeps named, runs resumed, one folder for all processes.
+
+    Raises:
+        UserError: there is no run to resume.
+    """
+    overrides, options = split(arguments)
+    multirun = is_multirun(overrides, options)
+    overrides = with_paths(overrides, multirun)
+    arguments = [*overrides, *options]
+    if command == "train":
+        arguments = [*with_name(overrides), *options] if multirun else _resume(arguments)
+    if _rank():
+        if not any(a.startswith("hydra.run.dir=") for a in arguments):
+            arguments = ["hydra.run.dir=.", *arguments]
+        arguments = ["hydra.output_subdir=null", "hydra/job_logging=stdout", *arguments]
+    return arguments
 
 
-def explain(error: Exception, config_name: str) -> str:
+def explain(error: Exception, command: str, arguments: Sequence[str]) -> str:
     """One line for an error of this project or of Hydra's composition; a misspelt key gets a suggestion."""
     if isinstance(error, UserError):
         return str(error)
@@ -80,33 +161,30 @@ def explain(error: Exception, config_name: str) -> str:
         return text.split(" Config search path")[0]
     cause = " ".join(str(error.__cause__).split("full_key")[0].split()) if error.__cause__ else ""
     parent, _, name = key[1].rpartition(".")
-    allowed = _keys_at(parent, config_name)
+    allowed = _keys_at(parent, command, arguments)
     while parent and not allowed:  # a part before the last is misspelt already
         parent, _, name = parent.rpartition(".")
-        allowed = _keys_at(parent, config_name)
+        allowed = _keys_at(parent, command, arguments)
     if not allowed or name in allowed:
         return f"{key[1]}: {cause or text}"
     where = f" of {parent}" if parent else ""
     return f"{key[1]}: no such key{closest(name, allowed)} (keys{where}: {', '.join(allowed)})"
 
 
-def rewrite(arguments: Sequence[str], config_name: str) -> list[str]:
-    """The command line as Hydra is to see it: sweeps get a name, runs are resumed, other ranks leave no folders."""
-    arguments = list(arguments)
-    if config_name == "train":
-        arguments = _name_sweep(arguments) if {"-m", "--multirun"} & set(arguments) else _resume(arguments)
-    if global_rank():
-        if not any(a.startswith("hydra.run.dir=") for a in arguments):
-            arguments.append("hydra.run.dir=.")
-        arguments += ["hydra.output_subdir=null", "hydra/job_logging=stdout"]
-    return arguments
-
-
-def _name_sweep(arguments: list[str]) -> list[str]:
-    overrides = [a for a in arguments if "=" in a and not a.startswith(("hydra", "resume="))]
-    if any(a.startswith("sweep=") for a in overrides):
-        return arguments
-    return [*arguments, f"sweep={slug('_'.join(overrides))}"]
+def _keys_at(path: str, command: str, arguments: Sequence[str]) -> list[str]:
+    """Keys of a node in the configuration that the command line's valid part composes."""
+    GlobalHydra.instance().clear()
+    groups = [a for a in split(arguments)[0] if re.fullmatch(r"[\w/]+=[\w/]+", a)]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for overrides in (groups, []):
+            try:
+                node: Any = compose(command, [*search_path(arguments), *overrides])
+                for part in filter(None, path.split(".")):
+                    node = node[part]
+                return [str(k) for k in node if not str(k).startswith("_")]
+            except Exception:
+                continue
+    return []
 
 
 def _resume(arguments: list[str]) -> list[str]:
@@ -151,17 +229,49 @@ def _newest_run(arguments: list[str]) -> Path | None:
     return runs[-1] if runs else None
 
 
-def _keys_at(path: str, config_name: str) -> list[str]:
-    """Keys of a node in the configuration that the command line's valid part composes."""
-    GlobalHydra.instance().clear()
-    groups = [a for a in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", a)]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for overrides in (groups, []):
-            try:
-                node: Any = compose(config_name, overrides)
-                for part in filter(None, path.split(".")):
-                    node = node[part]
-                return [str(k) for k in node if not str(k).startswith("_")]
-            except Exception:
-                continue
-    return []
+def _import(name: str) -> Callable[..., Any]:
+    module, _, function = name.rpartition(".")
+    return getattr(import_module(module), function)
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _told_to_the_user(error: Exception) -> UserError | None:
+    """What ends the program with one line instead of a traceback; None for what is a defect of this project."""
+    if isinstance(error, UserError):
+        return error
+    if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
+        last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)
+        return UserError(" ".join(last[1].split())) if last else None
+    if _rank():  # often a consequence of what another process tells at length
+        message = " ".join(str(error).split())
+        return UserError(f"process {_rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
+    return None
+
+
+def _tell_warnings_in_one_line() -> None:
+    """Prints each warning once, by the first process, without the line of code that it came from."""
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's, of torch's own
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # `Metrics` has reduced them already
+    told = set()
+
+    def show(message: Warning | str, *_: Any, file: TextIO | None = None, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in told and not _rank():
+            print(f"warning: {text}", file=file or sys.stderr)
+        told.add(text)
+
+    warnings.showwarning = show
+
+
+def _traceback_wanted() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+
+
+def _rank() -> int:
+    """This process among those of a run, by the variables that Lightning reads, too, once it is imported."""
+    variables = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    return next((int(os.environ[name]) for name in variables if name in os.environ), 0)

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def show(config: DictConfig) -> None:
-    """What `python -m ncsn.noise` does: chooses, prints the table, and says how to train with it.
+    """Chooses levels and step size, prints their table, and says how to train with them.
 
     Raises:
         UserError: the configuration or the data are not what they should be.
@@ -25,9 +25,10 @@ def show(config: DictConfig) -> None:
     chosen = in_numbers(config, config.accelerator)
     if chosen is config:  # nothing was left to choose
         log.info(Table(config).text(build(config.noise, "noise"), build(config.sampler, "sampler")))
-    command = f"python train.py data={config.data.name}"
+    command = f"ncsn train data={config.data.name}"
     if is_from_data(config) and given is None:
-        log.info(f"\nto train so: {command} noise=from_data sampler.steps_per_level={config.sampler.steps_per_level}")
+        steps = config.sampler.steps_per_level
+        log.info(f"\nto train with them: {command} noise=from_data sampler.steps_per_level={steps}")
     noise_keys, sampler_keys = ("sigma_max", "sigma_min", "num_levels"), ("steps_per_level", "step_size", "denoise")
     values = [f"noise.{key}={_short(chosen.noise[key])}" for key in noise_keys]
     values += [f"sampler.{key}={_short(chosen.sampler[key])}" for key in sampler_keys]

@@ -1,22 +1,19 @@
-"""`python -m ncsn.report runs/…`: writes a run's report.html anew, from what is in its folder."""
+"""`ncsn report runs/…`: writes the report.html of runs anew, from what is in their folders."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from ncsn.errors import UserError
-from ncsn.report import write_report
 
+def report(arguments: list[str]) -> None:
+    """Writes the reports.
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m ncsn.report", description="Writes the report.html of runs.")
+    Raises:
+        UserError: a folder is not that of a run.
+    """
+    parser = argparse.ArgumentParser("ncsn report", description="Writes the report.html of runs anew.")
     parser.add_argument("run", type=Path, nargs="+", help="a run's folder")
-    for run in parser.parse_args().run:
-        try:
-            print(write_report(run))
-        except UserError as error:
-            sys.exit(f"error: {error}")
+    runs = parser.parse_args(arguments).run
+    from ncsn.report import write_report
 
-
-if __name__ == "__main__":
-    main()
+    for run in runs:
+        print(write_report(run))

@@ -1,4 +1,4 @@
-"""Noise levels from a data set: `noise=from_data` of train.py, and the table that `python -m ncsn.noise` prints."""
+"""Noise levels from a data set: `noise=from_data` of train.py, and the table that `ncsn noise` prints."""
 
 import json
 import logging

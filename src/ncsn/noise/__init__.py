@@ -9,7 +9,7 @@
 """
 
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
-from ncsn.noise.ladder import PUBLISHED, geometric, published, ratio
+from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
     OVERLAP,
     level_overlap,
@@ -25,12 +25,14 @@ __all__ = [
     "OVERLAP",
     "PUBLISHED",
     "MaxDistance",
+    "check",
     "Progress",
     "geometric",
     "level_overlap",
     "level_ratio",
     "max_pairwise_distance",
     "num_levels",
+    "position",
     "published",
     "ratio",
     "snr",

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ncsn.evaluation import evaluator as evaluation
 from ncsn.data import Digits
 from ncsn.evaluation import Classifier, extraction
+from ncsn.evaluation import evaluator as evaluation
 from ncsn.runs.contents import RunFolder
 from ncsn.samplers import AnnealedLangevin, DivergedError
 

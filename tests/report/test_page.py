@@ -230,6 +230,21 @@ def test_a_damaged_file_is_named(run: Path, name: str, content: str | bytes) -> 
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "[" * 20_000),
+        ("config.yaml", "model: &itself {settings: *itself}"),
+        ("config.yaml", f"trainer: {{max_steps: 1{'0' * 400}}}"),
+        ("metrics.csv", "step,lr\n1,1e308\n2,-1e308\n"),
+    ],
+)
+def test_values_without_end_are_refused(run: Path, name: str, content: str) -> None:
+    (run / name).write_text(content)
+    with pytest.raises(DataError, match=re.escape(str(run))):
+        write_report(run)
+
+
 def test_a_picture_cut_short_is_damaged(run: Path) -> None:
     path = run / SAMPLES / "grid.png"
     path.write_bytes(path.read_bytes()[:-200])
@@ -259,6 +274,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=f"{name}: no"):
         write_report(tmp_path / name)
+
+
+def test_noise_levels_that_come_from_the_data_are_named_for_it(run: Path) -> None:
+    noise = {"_target_": "ncsn.training.levels.FromData", "sigma_max": None, "sigma_min": 0.01, "num_levels": None}
+    (run / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"noise": noise}))
+    assert "FromData: sigma min 0.01" in report_of(run).text
 
 
 def test_samples_for_a_task_name_it(run: Path) -> None:

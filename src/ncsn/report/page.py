@@ -36,7 +36,10 @@ def write_report(run: Path) -> Path:
     Raises:
         DataError: the folder is missing or has nothing of a run in it, or a file in it is damaged.
     """
-    page = render(RunFolder.read(run))
+    try:
+        page = render(RunFolder.read(run))
+    except (OverflowError, RecursionError) as error:
+        raise DataError(f"{run}: a value in its files is too large or too deeply nested ({error})") from error
     path = run / NAME
     with atomically(path) as partial:
         partial.write_text(page, encoding="utf-8", errors="replace")

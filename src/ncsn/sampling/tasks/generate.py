@@ -8,7 +8,7 @@ from torch import Tensor
 from ncsn.data.transforms import to_unit_interval
 from ncsn.random import Draws
 from ncsn.samplers import Interpolation, Sampler
-from ncsn.sampling.tasks.images import fingerprint, read_images
+from ncsn.sampling.tasks.images import identity, read_images
 from ncsn.sampling.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ class Generate(Task):
 
     @property
     def settings(self) -> dict[str, str]:
-        return {} if self.given is None else {"init_images": fingerprint(self.given)}
+        return {} if self.given is None else {"init_images": identity(self.score, self.init, self.root, self.given)}
 
     def start(self, chains: range, draws: Draws) -> Tensor:
         x = draws.uniform(len(chains), *self.score.image_shape)

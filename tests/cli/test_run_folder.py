@@ -56,7 +56,9 @@ def test_on_a_cluster_a_stray_checkpoint_is_left_alone(
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"something else")
     call("train", *tiny, "trainer.max_steps=1", cwd=tmp_path)
-    call("sample", f"ckpt={trained}", "num_samples=1", "trainer.accelerator=cpu", f"out={tmp_path / 'x'}", cwd=tmp_path)
+    call(
+        "sample", f"ckpt={trained}", "num_samples=1", "trainer.accelerator=cpu", f"out={tmp_path / 'x'}", cwd=tmp_path
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from PIL import Image
-from torchvision.transforms.functional import center_crop, resize
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.data.module import ImageDataModule, Split
@@ -53,6 +52,8 @@ class CelebA(ImageDataModule):
         return DecodedFiles(files, self.channels, self._transform), None
 
     def _transform(self, image: Image.Image) -> Image.Image:
+        from torchvision.transforms.functional import center_crop, resize
+
         if image.size != _SIZE:
             raise ValueError(f"expected {_SIZE[0]}×{_SIZE[1]} pixels, found {image.width}×{image.height}")
         return resize(center_crop(image, [140, 140]), [self.image_size, self.image_size])

@@ -7,10 +7,10 @@ from typing import IO, Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ncsn.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 class Source(Protocol):
@@ -53,7 +53,7 @@ def find_images(folder: Path) -> Iterator[Path]:
     """The image files in a folder and the folders in it, by their names, in no order; none if there is no folder."""
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
                 yield Path(parent, name)
 
 
@@ -74,6 +74,8 @@ def open_image(path: Path | IO[bytes], channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def fit(image: Image.Image, size: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR) -> Image.Image:
+def fit(image: Image.Image, size: int, interpolation: Literal["bilinear", "nearest"] = "bilinear") -> Image.Image:
     """An image as size × size pixels: its shorter side resized, then the centre cropped."""
-    return center_crop(resize(image, [size], interpolation), [size, size])
+    from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+
+    return center_crop(resize(image, [size], InterpolationMode(interpolation)), [size, size])

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms.functional import resize
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.data.module import ImageDataModule, Split
@@ -50,6 +49,8 @@ class FFHQ(ImageDataModule):
         return DecodedFiles(files, self.channels, self._transform), None
 
     def _transform(self, image: Image.Image) -> Image.Image:
+        from torchvision.transforms.functional import resize
+
         if image.width != image.height or image.width < self.image_size:
             raise ValueError(
                 f"expected a square of {self.image_size} pixels or more, found {image.width}×{image.height}"

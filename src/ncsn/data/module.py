@@ -5,12 +5,13 @@ import math
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import lightning as L
 import numpy as np
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 
 from ncsn.data import cache, transforms
@@ -25,7 +26,7 @@ IN_MEMORY_BYTES = 4 * 2**30  # larger training sets stay on disk, memory-mapped
 
 
 @dataclass(kw_only=True, eq=False)
-class ImageDataModule(L.LightningDataModule, ABC):
+class ImageDataModule(LightningDataModule, ABC):
     """Images in [0, 1] for training and validation; a subclass says only where they come from.
 
     With a trainer it is used like any data module. Without one:
@@ -68,6 +69,9 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.root = os.path.expanduser(self.root)
+        if self.cache_dir is not None:
+            self.cache_dir = os.path.expanduser(self.cache_dir)
         self._require("batch_size", self.batch_size >= 1, "must be at least 1")
         self._require("image_size", self.image_size >= 1, "must be at least 1")
         self._require("channels", self.channels in (1, 3), "must be 1 (grey) or 3 (RGB)")
@@ -121,7 +125,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
     # What Lightning calls.
 
     def prepare_data(self) -> None:
-        """Decode the images into the cache, unless they are there already."""
+        """Decode the images into the cache unless they are there already.
+
+        Any process may call it, and all of them at once: one decodes, the others wait for it.
+        """
         for split in ("train", "val"):
             files = self.files(split)
             meta = {
@@ -129,10 +136,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
             }
-            if not cache.is_current(self.cache_folder(split), meta):
-                images, labels = self.read(split, files)
+            folder = self.cache_folder(split)
+            if not cache.is_current(folder, meta):
                 shape = (self.channels, self.image_size, self.image_size)
-                cache.build(self.cache_folder(split), meta, images, labels, shape)
+                cache.build(folder, meta, partial(self.read, split, files), shape)
 
     def setup(self, stage: str | None = None) -> None:
         """Check that the batch size suits the set and the number of devices.
@@ -208,8 +215,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def _cache_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = {key: getattr(self, key) for key in self.cache_keys}
-        # Seen from the cache: a root moved together with its cache is still known, and two roots do not mix.
-        return {**parameters, "root": os.path.relpath(self.root, self._cache_dir)}
+        # Relative to the cache: a root moved together with its cache is still known, and two roots do not mix.
+        return {**parameters, "root": cache.relative(self.root, self._cache_dir)}
 
     @property
     def _cache_dir(self) -> Path:

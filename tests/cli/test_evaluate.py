@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from offline_wandb import wandb_run
 from PIL import Image
 
 from ncsn.data import Digits
@@ -379,6 +380,27 @@ def test_a_checkpoint_whose_chains_diverge_is_left_out(
     assert [c["step"] for c in curve["checkpoints"]] == [4, 6]
     (line,) = (line for line in outcome.out.splitlines() if "diverged" in line)
     assert line.startswith("step_0000002.ckpt: no scores")
+
+
+def test_dashboards_get_each_score_at_its_step(
+    curved: tuple[Path, str], call: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for name in ("WANDB_DIR", "WANDB_MODE", "WANDB_RUN_GROUP"):
+        monkeypatch.delenv(name, raising=False)
+    run = shutil.copytree(curved[0], tmp_path / "run", symlinks=True)
+    call("evaluate", f"ckpt={run}", *FORTY, "logger=tensorboard", cwd=tmp_path)
+    events = accumulator.EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("eval/classifier_frechet_40")] == [2, 4, 6]
+
+    call("evaluate", f"ckpt={run}", *FORTY, "logger=wandb", "logger.wandb.offline=true", cwd=tmp_path)
+    (path,) = run.glob("wandb/offline-run-*/*.wandb")
+    online = wandb_run(path)
+    assert online["job_type"] == "evaluate"
+    assert online["id"] == json.loads((run / "run.json").read_text())["id"] + "-evaluation"
+    rows = [row for row in online["history"] if "eval/classifier_frechet_40" in row]
+    assert [row["trainer/global_step"] for row in rows] == [2, 4, 6]
 
 
 # Images that are there

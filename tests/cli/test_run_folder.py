@@ -87,20 +87,12 @@ def test_a_lone_checkpoint_goes_on_in_a_new_folder(
     assert last["global_step"] == 3
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("sampler=consistent sampler.eta=0.1", ["sampler: eta=0.1", "steps_per_level"]),
-        ("sampler=ald_100 noise.sigma_max=0.01 noise.num_levels=1", ["sampler: ", "two levels"]),
-    ],
-)
-def test_what_a_sampler_refuses_is_refused_before_training(
-    arguments: str, told: list[str], call: Command, tiny: list[str], tmp_path: Path
-) -> None:
-    outcome = call("train", *tiny, *arguments.split(), cwd=tmp_path, check=False)
+def test_what_a_sampler_refuses_is_refused_before_training(call: Command, tiny: list[str], tmp_path: Path) -> None:
+    given = ["sampler=consistent", "sampler.eta=0.1"]
+    outcome = call("train", *tiny, *given, cwd=tmp_path, check=False)
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()
-    assert [word for word in told if word not in line] == []
+    assert line.startswith("error: sampler: eta=0.1: a step would leave more noise than the next level has")
     assert not list(tmp_path.glob("runs/*/*/checkpoints"))
 
 

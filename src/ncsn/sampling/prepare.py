@@ -108,7 +108,7 @@ def build_trainer(node: DictConfig, **settings: Any) -> Trainer:
         **settings: in place of the configuration's.
     """
     # On a cluster, Lightning loads any hpc_ckpt_*.ckpt that it finds in its folder; here it has none.
-    changed: dict[str, Any] = {**node, **settings}
+    changed = {str(key): value for key, value in node.items()} | settings
     trainer: Trainer = build(OmegaConf.create(changed), "trainer", default_root_dir=os.devnull)
     return trainer
 

@@ -71,3 +71,37 @@ def test_the_core_imports_nothing_of_the_shell_inside_a_function_either(module: 
 )
 def test_imports_are_found_wherever_they_are(source: str, expected: set[str]) -> None:
     assert imports(source) == expected
+
+
+ROOMS = [
+    *CORE,
+    "errors",
+    "values",
+    "files",
+    "images",
+    "config",
+    "runs",
+    "data",
+    "checkpoint",
+    "sampling",
+    "evaluation",
+]
+ROOMS += ["training", "report", "commands", "__main__"]  # each imports only what stands before it
+
+
+def test_data_flows_one_way() -> None:
+    """What a run leaves and what is drawn, scored and reported is known to nothing that comes before it."""
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        found = {name.split(".")[1] for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.")}
+        above = set() if room in CORE else found - set(ROOMS[: ROOMS.index(room) + 1])
+        assert above == set(), path
+
+
+def test_no_command_calls_another() -> None:
+    helpers = {"ncsn.commands.cli", "ncsn.commands.arguments", "ncsn.commands.resume"}
+    for path in (PACKAGE / "commands").glob("*.py"):
+        found = {name for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.commands.")}
+        assert found <= helpers, path

@@ -12,6 +12,7 @@ from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
 from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
     OVERLAP,
+    ladder_variance_ratio,
     level_overlap,
     level_ratio,
     num_levels,
@@ -28,6 +29,7 @@ __all__ = [
     "Progress",
     "check",
     "geometric",
+    "ladder_variance_ratio",
     "level_overlap",
     "level_ratio",
     "max_pairwise_distance",

@@ -120,7 +120,7 @@ def test_a_damaged_file_in_a_folder_is_named(tmp_path, first):
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no images here"):
         images_of(tmp_path)
-    with pytest.raises(DataError, match="nowhere: missing"):
+    with pytest.raises(DataError, match="nowhere: not there"):
         images_of(tmp_path / "nowhere")
 
 

@@ -68,7 +68,7 @@ def images_of(path: Path, channels: int | None = None) -> ImageSet:
     """
     path = path.expanduser()
     if not path.exists():
-        raise DataError(f"{path}: missing; give a folder of PNG or JPEG files, or an npz")
+        raise DataError(f"{path}: not there; give a folder of PNG or JPEG files, or an npz")
     for inside in ("samples.npz", "images"):
         if path.is_dir() and (path / inside).exists():
             path = path / inside

@@ -1,7 +1,10 @@
 import json
 import logging
 import shutil
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +109,25 @@ def test_of_a_folder_likewise(root, folder, monkeypatch, kind):
         monkeypatch.setattr(kind_of_set, "batches", lambda *_: pytest.fail("images read again"))
     second = Reference.of_folder(path, network, folder)
     assert torch.equal(first.features.features, second.features.features)
+
+
+def test_of_two_at_the_same_time_one_computes(root, folder):
+    data, networks, together = prepared(root), [Averages(), Averages()], threading.Barrier(2)
+
+    def of(network):
+        together.wait()
+        return Reference.of(data, "train", network, folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(of, networks)
+    assert torch.equal(first.features.features, second.features.features)
+    assert sorted(sum(network.batches) for network in networks) == [0, 30]
+
+
+def test_folders_below_the_home_folder(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    Reference.of_folder(Path("~/raw"), Averages(), Path("~/kept"))
+    assert len(list((root.parent / "kept").glob("[!.]*"))) == 1
 
 
 class ImageFolderWithCrop(ImageFolder):
@@ -243,7 +265,7 @@ def test_a_folder_that_cannot_be_written(root, tmp_path):
 
 
 def test_data_that_is_not_prepared(root, folder):
-    with pytest.raises(DataError, match=r"prepare_data\(\) makes it"):
+    with pytest.raises(DataError, match=r"call prepare_data\(\) first"):
         Reference.of(ImageFolder(root=str(root), image_size=8), "train", Averages(), folder)
 
 

@@ -6,7 +6,7 @@ A cache is a folder with
     labels.npy   int64 (N,), if the set has labels
     meta.json    what it was made from; a cache whose meta.json is not the expected one is stale
 
-and, once it has been asked for, distance.json: the largest distance between two of the images (`training/levels.py`).
+and, once it has been computed, distance.json: the largest distance between two of the images (`training/levels.py`).
 
 It is written under a temporary name and renamed when it is complete, so that a killed process leaves nothing
 that looks like a cache. Of several processes that need the same cache, one builds it while the others wait.
@@ -36,7 +36,7 @@ from ncsn.files import one_process_at_a_time
 
 FORMAT = 1  # raise it when what is written below changes
 
-_IMAGES_A_TASK = 64
+_IMAGES_PER_TASK = 64
 _ABANDONED_AFTER = 24 * 3600  # seconds
 
 
@@ -171,11 +171,11 @@ def _load(path: Path, **options: Any) -> np.ndarray:
 
 
 def _not_there(path: Path) -> DataError:
-    return DataError(f"{path}: not there yet; prepare_data() makes it")
+    return DataError(f"{path}: missing; call prepare_data() first")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: damaged ({error}); delete the folder and it will be made anew")
+    return DataError(f"{path}: damaged ({error}); delete its folder, and it will be made again")
 
 
 def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:
@@ -187,7 +187,7 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(total, *shape))
 
     def write(start: int) -> int:
-        stop = min(start + _IMAGES_A_TASK, total)
+        stop = min(start + _IMAGES_PER_TASK, total)
         for i in range(start, stop):
             out[i] = images[i]
         return stop - start
@@ -196,7 +196,7 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
         ThreadPoolExecutor() as pool,
         tqdm(total=total, desc=path.parent.name.split(".")[0], unit="image", delay=2) as bar,
     ):
-        for written in pool.map(write, range(0, total, _IMAGES_A_TASK)):
+        for written in pool.map(write, range(0, total, _IMAGES_PER_TASK)):
             bar.update(written)
     out.flush()
 

@@ -13,12 +13,12 @@ from ncsn.random import key_to_seed
 
 @dataclass(kw_only=True, eq=False)
 class ImageFolder(ImageDataModule):
-    """The images in a folder and the folders in it: shorter side resized to `image_size`, centre crop.
+    """The images in a folder and its subfolders: shorter side resized to `image_size`, centre crop.
 
-    Which images are held out depends on the seed and on their names, not on the order they are found in.
+    Which images are held out depends on the seed and on their names, not on the order in which they are found.
 
     Args:
-        val_fraction: how many of the images are held out; at least one is.
+        val_fraction: fraction of the images that is held out; at least one image is.
     """
 
     name: str = "image_folder"

@@ -1,4 +1,4 @@
-"""MNIST, from the four files in IDX format that it was published as."""
+"""MNIST, from its four published files in IDX format."""
 
 import gzip
 import zlib
@@ -50,7 +50,7 @@ class MNIST(ImageDataModule):
         if images.shape[1:] != (28, 28) or not len(images):
             raise DataError(f"{files[0]}: expected images of 28×28, found an array of shape {images.shape}")
         if len(images) != len(labels):
-            raise DataError(f"{files[1]}: expected {len(images)} labels, one an image, found {len(labels)}")
+            raise DataError(f"{files[1]}: expected {len(images)} labels, one per image, found {len(labels)}")
         return images[:, None], labels
 
     def _file(self, name: str) -> Path:
@@ -74,7 +74,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     big-endian 32-bit number, the values (http://yann.lecun.com/exdb/mnist).
 
     Raises:
-        DataError: the file is not one with so many dimensions, or it is cut short.
+        DataError: the file is not in this format, has other dimensions, or is truncated.
     """
     expected = f"an IDX file of bytes in {dimensions} dimension{'s' * (dimensions > 1)}"
     way_out = f"replace it with {_MIRRORS[0]}{path.name.removesuffix('.gz')}.gz"

@@ -46,7 +46,9 @@ class Inception(FeatureNetwork):
         self._checksum = sha256(path)
         self.network = _load(path)
         if self._checksum != WEIGHTS_SHA256:
-            log.warning(f"{path}: not the published weights of Inception; scores compare with no published one")
+            log.warning(
+                f"{path}: not the published weights of Inception; scores are not comparable with published ones"
+            )
 
     def forward(self, images: Tensor) -> Features:
         """uint8 images (B, C, H, W), C 1 or 3, to features (B, 2048) and logits (B, 1008)."""

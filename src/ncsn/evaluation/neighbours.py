@@ -71,7 +71,7 @@ def nearest(
 
 
 def _candidates(queries: Tensor, database: Tensor, origin: Tensor, count: int, excluded: Tensor | None) -> Tensor:
-    """Rows of the database (N, count) that are nearest up to rounding; `excluded` is one row a query."""
+    """Rows of the database (N, count) that are nearest up to rounding; `excluded` has one row per query."""
     best = queries.new_empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(database), _ROWS):

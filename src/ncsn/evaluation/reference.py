@@ -5,7 +5,7 @@ A reference on disk is a folder with
     features.npy    float32 (N, D)
     logits.npy      float32 (N, K)
     statistics.npz  mu float32 (D,) and sigma float64 (D, D)
-    meta.json       the key: what images, by which network; a reference with another key is never used
+    meta.json       the key: which images, and which network; a reference with another key is never used
 
 It is written under a temporary name and renamed when it is complete.
 """
@@ -65,12 +65,12 @@ def statistics_of(features: Tensor) -> Statistics:
 
 @dataclass(frozen=True)
 class Reference:
-    """Features of real images, memory-mapped, with their statistics.
+    """Features of real images with their statistics.
 
     Attributes:
-        features: of all N images.
+        features: of all N images; memory-mapped.
         statistics: their mean and covariance.
-        key: what images, by which network; plain values.
+        key: which images, and which network; plain values.
     """
 
     features: Features
@@ -93,7 +93,7 @@ class Reference:
         device: Device = "cpu",
         batch_size: int = 256,
     ) -> "Reference":
-        """The reference for a split of a data set that is prepared: loaded, or computed and kept.
+        """The reference for a split of a prepared data set: loaded, or else computed and kept.
 
         Args:
             folder: where references are kept.
@@ -146,16 +146,17 @@ def _kept(
     read: Callable[[], tuple[int, Iterable[Tensor]]],
     device: Device,
 ) -> Reference:
-    """The reference in its place below `folder`, or else computed from `read()`, the number of images and batches."""
+    """The reference kept below `folder`, or else computed from `read()`: the number of images, and their batches."""
     key = {"format": FORMAT, "images": images, "network": {"name": network.name, "checksum": network.checksum}}
     # Not the files' fingerprint: the reference of files that have changed replaces the one of before.
     kind = [{name: value for name, value in images.items() if name != "files"}, key["network"]]
+    folder = folder.expanduser()
     path = folder / f"{place}-{slug(network.name)}-{digest(kind)}"
     if cache.is_current(path, key):
         try:
             return _load(path, key, network)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning(f"{path}: damaged ({error}); computing it anew")
+            log.warning(f"{path}: damaged ({error}); computing it again")
             shutil.rmtree(path, ignore_errors=True)
     try:
         with cache.published(path, key) as temporary:

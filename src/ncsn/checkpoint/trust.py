@@ -175,11 +175,21 @@ def on_this_machine(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(root, str):
         root = _DEFAULT_ROOT
     folder = Path(cache) if isinstance(cache, str) else Path(root, "cache")
-    decoded = f"{glob.escape(str(data.get('name')))}-train-{data['image_size']}px-*"
-    with suppress(OSError, ValueError):  # of what can be no path
-        if any(folder.glob(decoded)):
-            return data
+    if holds_decoded_images(folder, f"{glob.escape(str(data.get('name')))}-train-{data['image_size']}px-*"):
+        return data
     return data | {"root": _DEFAULT_ROOT} | ({"cache_dir": None} if "cache_dir" in data else {})
+
+
+def holds_decoded_images(folder: Path, name: str = "*-train-*px-*") -> bool:
+    """Whether a folder is one in which this project keeps decoded images, by default of any data set."""
+    with suppress(OSError, ValueError):  # of what can be no path
+        return any(folder.glob(name))
+    return False
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether a path leads out of the working folder."""
+    return path.startswith(("/", "~")) or ".." in path.split("/")
 
 
 def check_ladder(sigmas: Any, path: Path) -> None:

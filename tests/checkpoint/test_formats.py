@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -156,20 +157,49 @@ def good(tmp_path: Path) -> dict[str, Any]:
     return torch.load(tmp_path / "good.ckpt", weights_only=True)
 
 
+WRITES = "{_target_: numpy.savetxt, fname: ran, X: [1]}"
+NO_NETWORK, NO_SAMPLER, NO_DATA = (
+    f"which is no {kind} of this project" for kind in ("network", "sampler", "data set")
+)
+
+
 @pytest.mark.parametrize(
     ("node", "value", "message"),
     [
-        ("model", {"_target_": "os.system", "command": "touch ran"}, "names os.system as its model"),
+        ("model", {"_target_": "os.system", "command": "touch ran"}, f"names os.system as its model, {NO_NETWORK}"),
+        ("model", {"_target_": "torch.nn.Identity"}, NO_NETWORK),
+        ("model", {"_target_": "unheard_of.Network"}, r"unheard_of\.Network .*trust=\[unheard_of\.Network\]"),
+        ("model", {"_target_": "ncsn.networks.ncsn.NCSN"}, NO_NETWORK),
+        ("model", {"_target_": "ncsn.networks.blocks.torch.load"}, NO_NETWORK),
+        ("model", {"_target_": "this"}, NO_NETWORK),
+        ("model", {"_target_": {"_target_": "os.getcwd"}}, NO_NETWORK),
+        ("model", {"_target_": None}, NO_NETWORK),
+        ("model", {"_target_": "a\x1b[2J\nb" * 99}, "refused"),
+        ("model", {"_target_": "${oc.decode:numpy.savetxt}"}, r"model\._target_=.* is an interpolation"),
+        ("model", {"image_size": f"${{oc.create:{WRITES}}}"}, r"model\.image_size=.* is an interpolation"),
         ("model", {"image_size": {"_target_": "os.mkdir", "path": "ran"}}, "names os.mkdir as its model"),
-        ("model", {"_target_": "ncsn.files.write_text", "path": "ran", "text": ""}, "as its model, which is none"),
-        ("model", {"_target_": "ncsn.networks.blocks.torch.load"}, "as its model, which is none"),
-        ("sampler", {"_target_": "subprocess.run", "args": ["touch", "ran"]}, "names subprocess.run as its sampler"),
-        ("data", {"_target_": "os.mkdir", "path": "ran"}, "names os.mkdir as its data"),
+        ("model", {"image_size": {"_target_": "ncsn.networks.NCSN"}}, NO_NETWORK),
+        ("model", {"_partial_": True}, "model in its configuration has the key _partial_"),
+        ("model", {"num_filters": [{"_args_": [1]}]}, "has the key _args_"),
+        ("model", {"image_size": "abc"}, r"model\.image_size=abc: must be an integer"),
+        ("model", {"image_size": "???"}, r"model\.image_size: a value is needed"),
+        ("model", {"num_filters": -4}, r"model\.num_filters=-4: must be"),
+        ("model", {"num_filters": 10**15}, "its network cannot be built"),
+        ("model", {"surprise": 1}, r"model\.surprise=1: no such key"),
+        ("sampler", {"_target_": "subprocess.run", "args": ["touch", "ran"]}, f"names subprocess.run .*{NO_SAMPLER}"),
+        ("sampler", {"_target_": "ncsn.networks.NCSN"}, NO_SAMPLER),
+        ("sampler", {"step_size": "a${b}"}, "is an interpolation"),
+        ("data", {"_target_": "os.mkdir", "path": "ran"}, f"names os.mkdir as its data, {NO_DATA}"),
         ("data", {"root": [{"_target_": "os.mkdir", "path": "ran"}]}, "names os.mkdir as its data"),
+        ("data", {"name": "../.."}, r"data\.name=\.\./\.\. .*must be a name"),
+        ("data", {"category": "/etc/x"}, r"data\.category=/etc/x .*must be a name"),
+        ("data", {"channels": "3"}, r"data\.channels=3 .*positive integer"),
+        ("data", {"image_size": True}, r"data\.image_size=True .*positive integer"),
+        ("callbacks", {"evil": f"${{oc.create:{WRITES}}}"}, r"callbacks\.evil=.* is an interpolation"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
-def test_a_configuration_cannot_call_functions(
+def test_nothing_that_a_configuration_says_is_run(
     good: dict[str, Any],
     node: str,
     value: dict[str, Any],
@@ -180,15 +210,65 @@ def test_a_configuration_cannot_call_functions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = good["hyper_parameters"]
-    config[node] |= value
+    config[node] = config.get(node, {}) | value
     path = tmp_path / f"bad{suffix}"
     if suffix == ".ckpt":
         torch.save(good, path)
     else:
         save_file(good["state_dict"], path, {"config": json.dumps(config), "step": "0"})
-    with pytest.raises(DataError, match=message):
+    modules, files = set(sys.modules), set(tmp_path.iterdir())
+    with pytest.raises(DataError, match=message) as raised:
         load_score(path)
-    assert not (tmp_path / "ran").exists()
+    assert set(sys.modules) == modules
+    assert set(tmp_path.iterdir()) == files
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 700
+
+
+def test_a_configuration_within_itself_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
+    good["hyper_parameters"]["model"]["more"] = good["hyper_parameters"]
+    torch.save(good, tmp_path / "bad.ckpt")
+    with pytest.raises(DataError, match="more than 20 levels"):
+        load_score(tmp_path / "bad.ckpt")
+
+
+def test_what_is_no_plain_value_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
+    for value in (torch.zeros(1), torch.float32, {1: 2}):
+        good["hyper_parameters"]["more"] = value
+        torch.save(good, tmp_path / "bad.ckpt")
+        with pytest.raises(DataError, match="refused: more"):
+            load_score(tmp_path / "bad.ckpt")
+
+
+def test_a_users_own_classes_are_admitted_by_the_user(
+    good: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_networks.py").write_text("from ncsn.networks import NCSN\n\nclass Mine(NCSN): ...\n")
+    good["hyper_parameters"]["model"]["_target_"] = "my_networks.Mine"
+    good["hyper_parameters"]["trust"] = ["my_networks.Mine"]  # which is not the file's to say
+    torch.save(good, tmp_path / "a.ckpt")
+    with pytest.raises(DataError, match=r"trust=\[my_networks\.Mine\]"):
+        load_score(tmp_path / "a.ckpt", trust=["my_networks", "my_networks.Other"])
+    assert "my_networks" not in sys.modules
+    assert type(load_score(tmp_path / "a.ckpt", trust=["my_networks.Mine"]).network).__name__ == "Mine"
+    convert("--trust", "my_networks.Mine", tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+
+
+def test_paths_lead_to_decoded_images_alone(good: dict[str, Any], tmp_path: Path) -> None:
+    data = good["hyper_parameters"]["data"]
+    (tmp_path / "here" / "cache" / "mnist-train-28px-0123").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for folders, found in (
+        ({"root": str(tmp_path / "here"), "cache_dir": None}, (str(tmp_path / "here"), None)),
+        ({"root": "x", "cache_dir": str(tmp_path / "here" / "cache")}, ("x", str(tmp_path / "here" / "cache"))),
+        ({"root": str(tmp_path / "elsewhere"), "cache_dir": str(tmp_path)}, ("data", None)),
+        ({"root": "\0", "cache_dir": 3}, ("data", None)),
+    ):
+        data |= folders
+        torch.save(good, tmp_path / "a.ckpt")
+        config = load_score(tmp_path / "a.ckpt").config["data"]
+        assert (config["root"], config["cache_dir"]) == found
 
 
 def test_alternative_constructors_of_samplers_may_be_named(good: dict[str, Any], tmp_path: Path) -> None:
@@ -200,7 +280,7 @@ def test_alternative_constructors_of_samplers_may_be_named(good: dict[str, Any],
 def test_a_data_set_that_is_not_on_this_machine_is_no_hindrance(good: dict[str, Any], tmp_path: Path) -> None:
     good["hyper_parameters"]["data"]["_target_"] = "somebody.elses.Data"
     torch.save(good, tmp_path / "a.ckpt")
-    assert load_score(tmp_path / "a.ckpt").image_shape == (1, 28, 28)
+    assert load_score(tmp_path / "a.ckpt", trust=["somebody.elses.Data"]).image_shape == (1, 28, 28)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +289,21 @@ def test_a_data_set_that_is_not_on_this_machine_is_no_hindrance(good: dict[str, 
         (lambda c: c["state_dict"].pop("network.stem.weight"), r"not those of NCSN: it lacks stem\.weight"),
         (lambda c: c["state_dict"].update({"network.stem.weight": torch.zeros(3)}), r"shape \(3,\), not"),
         (lambda c: c["state_dict"].pop("sigmas"), "lacks the noise levels"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(2, 2)), "noise levels are not a list"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([])), "noise levels are not a list"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([2, 1])), "noise levels are not a list"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([1.0, 0.0])), "noise levels are not positive"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([torch.inf, 1.0])), "noise levels are not positive"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([1.0, torch.nan])), "noise levels are not positive"),
+        (lambda c: c["state_dict"].update(sigmas=torch.tensor([0.1, 1.0])), "noise levels do not descend"),
+        (lambda c: c["state_dict"].update({"network.x": [1.0]}), r"network\.x in its state is no tensor"),
+        (lambda c: c.update(current_model_state=[1]), "its state is no dictionary"),
+        (lambda c: c.update(global_step=torch.tensor(3)), "step="),
+        (lambda c: c["hyper_parameters"]["sampler"].pop("_target_"), "no complete sampler"),
         (lambda c: c.pop("global_step"), "lacks global_step"),
         (lambda c: c["hyper_parameters"].pop("sampler"), "no complete sampler"),
         (lambda c: c["hyper_parameters"]["data"].pop("channels"), "no complete data"),
-        (lambda c: c.update(hyper_parameters=[1]), "no complete model"),
+        (lambda c: c.update(hyper_parameters=[1]), "its configuration is no dictionary"),
         (lambda c: c.update(weights="best"), "weights=best"),
     ],
 )

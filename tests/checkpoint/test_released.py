@@ -247,9 +247,9 @@ def test_published_settings_are_those_of_the_experiments(published: Published) -
 @pytest.mark.parametrize(("name", "data"), [("ncsn_mnist", MNIST), ("ncsnv2_cifar10", CIFAR10)])
 def test_the_data_set_is_that_of_the_experiment(name: str, data: type) -> None:
     score = load_score(reference(name))
-    found = training_data(score, "elsewhere")
+    found = training_data(score)
     assert type(found) is data
-    assert (found.root, found.channels, found.image_size) == ("elsewhere", *score.image_shape[:2])
+    assert (found.root, found.channels, found.image_size) == ("data", *score.image_shape[:2])
 
 
 @pytest.mark.parametrize("name", NCSNV2)

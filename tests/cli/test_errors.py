@@ -94,7 +94,7 @@ SAMPLE_WRONG = [
     ("ckpt={ckpt} seed=x", ["seed=x", "integer"]),
     ("ckpt={ckpt} format=jpg", ["format=jpg", "npz or png"]),
     ("ckpt={ckpt} weights=emma", ["weights=emma", "ema or raw"]),
-    ("ckpt={ckpt} trajectory=-1", ["trajectory=-1", "negative"]),
+    ("ckpt={ckpt} trajectory=-1", ["trajectory=-1", "at least 0"]),
     ("ckpt={ckpt} sampler.step_size=0", ["sampler.step_size=0", "positive"]),
     ("ckpt={ckpt} sampler.step_sise=1", ["sampler.step_sise", "step_size"]),
     ("ckpt={ckpt} sampler=ddim", ["ddim", "ald"]),

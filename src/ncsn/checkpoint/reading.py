@@ -5,6 +5,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from safetensors import safe_open
 
 from ncsn.checkpoint import hub
+from ncsn.checkpoint import trust as door
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
-from ncsn.checkpoint.trust import check_targets
 from ncsn.errors import DataError
+from ncsn.runs.folder import Run
 
 
 def resolve(path: str | Path) -> Path:
@@ -27,7 +29,7 @@ def resolve(path: str | Path) -> Path:
         return hub.download(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
-        found = max(path.glob("checkpoints/step_*.ckpt"), default=None, key=lambda p: p.name)
+        found = Run(path).newest_checkpoint()
         if found is None:
             raise DataError(f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt)")
         return found
@@ -36,17 +38,20 @@ def resolve(path: str | Path) -> Path:
     return path
 
 
-def read_checkpoint(path: Path, assumptions: Assumptions | None = None) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, assumptions: Assumptions | None = None, trust: Collection[str] = ()
+) -> dict[str, Any]:
     """The content of a checkpoint file of any format, laid out as training writes it, tensors on the CPU.
 
     Args:
         path: a checkpoint of `train.py` or of `save_score`, .ckpt or .safetensors, or one of the papers' authors.
         assumptions: about what a file of the authors does not say.
+        trust: import paths of the user's own classes that the file may name.
 
     Returns:
-        `state_dict` (`network.…` and `sigmas`), `hyper_parameters`, `global_step`; where there are two sets of
+        `state_dict` (`network.…` and `sigmas`), `hyper_parameters`, `global_step`. Where there are two sets of
         weights, the average is in `state_dict` and the raw ones in `current_model_state`; otherwise `weights` may say
-        which it is.
+        which it is. The configuration is plain, and names known or trusted classes alone where something is built.
 
     Raises:
         DataError: it cannot be read, or is something else; nothing in it has been executed.
@@ -57,9 +62,9 @@ def read_checkpoint(path: Path, assumptions: Assumptions | None = None) -> dict[
         content = read_released(content, assumptions, path)
     elif given := assumptions.given:
         raise DataError(f"{path}: holds its own settings; {', '.join(given)} cannot be given for it")
-    _check_content(content, path)
-    check_targets(content["hyper_parameters"], path)
-    return content
+    config = _check_content(content, path)
+    door.check_targets(config, path, trust)
+    return content | {"hyper_parameters": config | {"data": door.on_this_machine(config["data"])}}
 
 
 def check_resumable(path: Path) -> dict[str, Any]:
@@ -74,8 +79,7 @@ def check_resumable(path: Path) -> dict[str, Any]:
             f"resume={path}: holds a network and not the state of its training, which cannot go on from it; "
             "give a run's folder, or a checkpoint that train.py wrote"
         )
-    _check_content(content, path)
-    return dict(content["hyper_parameters"])
+    return _check_content(content, path)
 
 
 def _read_pickle(path: Path, mmap: bool = False) -> Any:
@@ -104,24 +108,39 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no checkpoint of this project (its header has no configuration)")
     try:
         config, step = json.loads(header["config"]), int(header["step"])
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: the configuration in its header cannot be read ({error})") from error
     weights = header.get("weights", "raw")
     return {"state_dict": state, "hyper_parameters": config, "global_step": step, "weights": weights}
 
 
-def _check_content(content: Any, path: Path) -> None:
-    """Everything that `load_score` and those who sample rely on is there."""
+def _check_content(content: Any, path: Path) -> dict[str, Any]:
+    """Checks all that `load_score` and those who sample rely on; returns the configuration, plain."""
     missing = {"state_dict", "hyper_parameters", "global_step"} - set(content if isinstance(content, dict) else ())
     if missing:
         lacks = ", ".join(sorted(missing))
         raise DataError(f"{path}: no checkpoint, neither of train.py (it lacks {lacks}) nor of the papers' authors")
-    config, state = content["hyper_parameters"], content["state_dict"]
-    for node, keys in (("model", ["_target_"]), ("data", ["_target_", "channels", "image_size"]), ("sampler", [])):
-        found = config.get(node) if isinstance(config, dict) else None
-        if not isinstance(found, dict) or not found.keys() >= set(keys):
+    config = door.plain(content["hyper_parameters"], path)
+    keys = {"model": {"_target_"}, "data": {"_target_", "channels", "image_size"}, "sampler": {"_target_"}}
+    for node, needed in keys.items():
+        if not isinstance(config.get(node), dict) or not config[node].keys() >= needed:
             raise DataError(f"{path}: no checkpoint of train.py (its configuration has no complete {node})")
-    if not isinstance(state, dict) or not isinstance(state.get("sigmas"), torch.Tensor):
+    door.check_data(config["data"], path)
+    for part in ("state_dict", "current_model_state"):
+        _check_state(content.get(part, {}), path)
+    if "sigmas" not in content["state_dict"]:
         raise DataError(f"{path}: no checkpoint of train.py (it lacks the noise levels)")
+    door.check_ladder(content["state_dict"]["sigmas"], path)
     if content.get("weights", "raw") not in ("ema", "raw"):
-        raise DataError(f"{path}: no checkpoint of train.py (weights={content['weights']})")
+        raise DataError(f"{path}: no checkpoint of train.py (weights={door.shown(content['weights'])})")
+    if type(content["global_step"]) is not int or content["global_step"] < 0:
+        raise DataError(f"{path}: no checkpoint of train.py (step={door.shown(content['global_step'])})")
+    return config
+
+
+def _check_state(state: Any, path: Path) -> None:
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: no checkpoint of train.py (its state is no dictionary)")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise DataError(f"{path}: no checkpoint of train.py ({door.shown(name)} in its state is no tensor)")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes, rename_authors_state
+from ncsn.checkpoint.trust import check_ladder
 from ncsn.config import closest
 from ncsn.errors import DataError
 
@@ -72,8 +73,8 @@ def read_released(content: Any, assumptions: Assumptions, path: Path) -> dict[st
     except ValueError as error:
         raise DataError(f"{path}: no checkpoint of the authors: {error}") from error
     stored = model.get("module.sigmas", model.get("sigmas"))
-    if stored is not None and not (stored > 0).all():
-        raise DataError(f"{path}: no checkpoint of the authors: its noise levels are not positive")
+    if stored is not None:
+        check_ladder(stored, path)
     published, note = _published(shapes, stored, assumptions, path)
     sigmas = _sigmas(shapes, stored, published, assumptions, path)
     config = _config(shapes, published, sigmas, assumptions.image_size)
@@ -192,9 +193,17 @@ def _network(shapes: Shapes) -> str:
 
 def _step(parts: list[Any]) -> int:
     """Steps of the optimiser, as the list has them, or Adam's own count."""
-    if len(parts) > 3 and isinstance(parts[3], int):
+    if len(parts) > 3 and type(parts[3]) is int:
         return parts[3]
     optimizer = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
     of_parameters = optimizer.get("state")
     counts = of_parameters.values() if isinstance(of_parameters, Mapping) else ()
-    return max((int(of.get("step", 0)) for of in counts if isinstance(of, Mapping)), default=0)
+    steps: list[Any] = [of.get("step") for of in counts if isinstance(of, Mapping)]
+    return max((int(step) for step in steps if _is_number(step)), default=0)
+
+
+def _is_number(step: Any) -> bool:
+    """Whether it is what Adam counts with: a number, or a tensor of one finite element."""
+    if isinstance(step, Tensor):
+        return step.numel() == 1 and bool(step.isfinite())
+    return isinstance(step, int)

@@ -1,7 +1,7 @@
 """A trained network: from any checkpoint, and into a file that holds it alone."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
-from ncsn.config import build
-from ncsn.errors import DataError
+from ncsn.config import build, check
+from ncsn.errors import ConfigError, DataError
 from ncsn.files import atomically
 
 Weights = Literal["ema", "raw"]
@@ -60,6 +60,7 @@ def load_score(
     weights: Weights = "ema",
     device: torch.device | str = "cpu",
     *,
+    trust: Collection[str] = (),
     experiment: str | None = None,
     sigma_max: float | None = None,
     sigma_min: float | None = None,
@@ -75,6 +76,7 @@ def load_score(
         path: the file; a run's folder for its newest checkpoint; or hf://user/repo, hf://user/repo/file.
         weights: the moving average, or the raw weights of the last step; a run without average has raw only.
         device: where the network goes.
+        trust: import paths of your own classes that the file may name, `["mypackage.MyNetwork"]`.
         experiment: the published experiment, a name in `ncsn.checkpoint.authors.PUBLISHED`.
         sigma_max, sigma_min, num_levels: the noise levels, where the file does not hold them.
         image_size: height and width of the images in pixels.
@@ -83,7 +85,8 @@ def load_score(
         DataError: there is no such file, it is no such checkpoint, or it does not hold the weights asked for.
     """
     path = resolve(path)
-    checkpoint = read_checkpoint(path, Assumptions(experiment, sigma_max, sigma_min, num_levels, image_size))
+    assumptions = Assumptions(experiment, sigma_max, sigma_min, num_levels, image_size)
+    checkpoint = read_checkpoint(path, assumptions, trust)
     config, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     held: dict[Weights, Mapping[str, Tensor]] = {checkpoint.get("weights", "raw"): state}
     if "current_model_state" in checkpoint:
@@ -92,7 +95,7 @@ def load_score(
         raise DataError(f"{path}: holds the moving average of the weights only (weights=ema)")
     weights = weights if weights in held else "raw"
     sigmas = state["sigmas"]
-    network = build(OmegaConf.create(config["model"]), "model", sigmas=sigmas)
+    network = _build(config, sigmas, path)
     prefix = "network."
     _load(network, {k.removeprefix(prefix): v for k, v in held[weights].items() if k.startswith(prefix)}, path)
     data = config["data"]
@@ -136,6 +139,15 @@ def save_score(score: TrainedScore, path: str | Path) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def _build(config: dict[str, Any], sigmas: Tensor, path: Path) -> nn.Module:
+    """The network of a configuration that has passed `check_targets`."""
+    try:
+        node = check(OmegaConf.create({"model": config["model"]})).model
+        return build(node, "model", sigmas=sigmas)
+    except (ConfigError, RuntimeError) as error:  # RuntimeError: sizes that PyTorch refuses
+        raise DataError(f"{path}: its network cannot be built: {' '.join(str(error).split())}") from error
+
+
 def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """As `load_state_dict`, with what is amiss in one line."""
     expected = network.state_dict()
@@ -151,4 +163,7 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     if amiss:
         more = f", and {len(amiss) - 1} more" if len(amiss) > 1 else ""
         raise DataError(f"{path}: the weights are not those of {type(network).__name__}: {amiss[0]}{more}")
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:  # of tensors that are no plain ones
+        raise DataError(f"{path}: the weights cannot be read: {' '.join(str(error).split())}") from error

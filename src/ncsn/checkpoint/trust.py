@@ -1,57 +1,218 @@
-"""What a configuration that comes in a file may name.
+"""What a configuration that comes in a file may say.
 
-A checkpoint's configuration says which classes are built of it, and may come from anybody. So what it names has to be
-a network, a data set or a sampler; a function is never called.
+A checkpoint or a run's folder may come from anybody, and its configuration says what is built. So that nothing of it
+can be made to run:
+
+- It is plain data: dictionaries, lists, text, numbers, truth values, null. No interpolation in it is resolved.
+- It names only classes in the lists below, by their exact paths; nothing is imported to decide. A user admits
+  classes of their own, `trust=["mypackage.MyNetwork"]`; a file never does.
+- A path in it is followed only to where this project has put the decoded images of the data set before.
 """
 
-import inspect
-from collections.abc import Callable, Iterator
+import glob
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import hydra
-from lightning import LightningDataModule
-from torch import nn
+from torch import Tensor
 
+from ncsn.config import SPECIAL_KEYS
 from ncsn.errors import DataError
 
+NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2")
+DATA_SETS = (
+    "ncsn.data.CIFAR10",
+    "ncsn.data.CelebA",
+    "ncsn.data.Digits",
+    "ncsn.data.FFHQ",
+    "ncsn.data.ImageFolder",
+    "ncsn.data.LSUN",
+    "ncsn.data.MNIST",
+)
+SAMPLERS = (
+    "ncsn.samplers.AnnealedLangevin",
+    "ncsn.samplers.AnnealedLangevin.from_snr",
+    "ncsn.samplers.AnnealedLangevin.released",
+    "ncsn.samplers.BudgetedLangevin",
+    "ncsn.samplers.ConsistentAnnealedSampling",
+    "ncsn.samplers.HamiltonianMonteCarlo",
+    "ncsn.samplers.Langevin",
+    "ncsn.samplers.MetropolisLangevin",
+)
+BUILT = {"model": ("network", NETWORKS), "data": ("data set", DATA_SETS), "sampler": ("sampler", SAMPLERS)}
+"""What is built from a checkpoint, by the keys of its configuration; the rest of it is only read."""
 
-def _is_sampler(target: Any) -> bool:
-    """A class of samplers, or one of its alternative constructors."""
-    if inspect.ismethod(target) and inspect.isclass(target.__self__):
-        target = target.__self__
-    return inspect.isclass(target) and hasattr(target, "num_steps")
+TRAINING = (
+    *(*NETWORKS, *DATA_SETS, *SAMPLERS),
+    "lightning.Trainer",
+    "lightning.pytorch.loggers.TensorBoardLogger",
+    "lightning.pytorch.loggers.WandbLogger",
+    "ncsn.noise.geometric",
+    "ncsn.objectives.SlicedScoreMatching",
+    "ncsn.objectives.denoising_score_matching",
+    "ncsn.objectives.denoising_with_control_variate",
+    "ncsn.objectives.exact_score_matching",
+    "ncsn.training.checkpoints.Checkpoints",
+    "ncsn.training.ema.EMA",
+    "ncsn.training.levels.FromData",
+    "ncsn.training.metrics.Metrics",
+    "ncsn.training.pictures.SampleImages",
+    "ncsn.training.progress.ProgressBar",
+    "ncsn.training.schedules.constant",
+    "ncsn.training.schedules.cosine",
+    "ncsn.training.selection.SelectBest",
+    *(f"torch.optim.{name}" for name in ("Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SGD")),
+)
+"""What the record of a run may name when it is resumed: what `conf` names for train.py, and PyTorch's optimisers."""
+
+_DEEPEST = 20
+_DEFAULT_ROOT = "data"
 
 
-_MAY_BE: dict[str, Callable[[Any], bool]] = {
-    "model": lambda target: inspect.isclass(target) and issubclass(target, nn.Module),
-    "data": lambda target: inspect.isclass(target) and issubclass(target, LightningDataModule),
-    "sampler": _is_sampler,
-}
-
-
-def check_targets(config: dict[str, Any], path: Path) -> None:
-    """Refuses a configuration that names anything else where networks, data sets and samplers are built.
+def plain(config: Any, path: Path) -> dict[str, Any]:
+    """A configuration that came in a file, in plain containers.
 
     Raises:
-        DataError: it does.
+        DataError: it is no configuration, it holds something else than plain values, or an interpolation.
     """
-    for node, allowed in _MAY_BE.items():
-        for target in _targets(config[node]):
-            try:
-                named = hydra.utils.get_object(target)  # as it is looked up to build it
-            except Exception:  # not on this machine, so that nothing can be built of it
-                continue
-            if not allowed(named):
-                raise DataError(f"{path}: refused: its configuration names {target} as its {node}, which is none")
+    if not isinstance(config, Mapping):
+        raise DataError(f"{path}: no checkpoint of train.py (its configuration is no dictionary)")
+    copy = _plain(config, "", path)
+    assert isinstance(copy, dict)
+    return copy
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _plain(value: Any, key: str, path: Path, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise DataError(f"{path}: refused: its configuration has more than {_DEEPEST} levels")
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise DataError(f"{path}: refused: {shown(key) or 'its configuration'} has keys that are not text")
+        below = {name: f"{key}.{name}" if key else name for name in value}
+        return {str(name): _plain(item, below[name], path, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{key}[{index}]", path, depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, str) and "${" in value:
+        raise DataError(
+            f"{path}: refused, and nothing in it was run: {shown(key)}={shown(value)} is an interpolation, where a "
+            "configuration in a file holds plain values"
+        )
+    if value is not None and type(value) not in (bool, int, float, str):
+        raise DataError(f"{path}: refused: {shown(key)} in its configuration is a {type(value).__name__}")
+    return value
+
+
+def check_targets(config: dict[str, Any], path: Path, trust: Collection[str] = ()) -> None:
+    """Refuses a configuration, plain already, of which something else than known or trusted classes would be built.
+
+    Args:
+        trust: import paths of the user's own classes.
+
+    Raises:
+        DataError: naming what was refused, and how to admit it.
+    """
+    trust = tuple(trust)
+    for key, (kind, known) in BUILT.items():
+        own, *within = targets(config[key])
+        for target, admitted in [(own, (*known, *trust)), *((target, trust) for target in within)]:
+            if target not in admitted:
+                raise DataError(
+                    f"{path}: refused, and nothing in it was run: its configuration names {shown(target)} as its "
+                    f"{key}, which is no {kind} of this project; if that is a class of your own, say "
+                    f"trust=[{shown(target)}]"
+                )
+        for special in _special_keys(config[key], trust):
+            raise DataError(f"{path}: refused: {key} in its configuration has the key {special}")
+
+
+def targets(node: Any) -> Iterator[Any]:
+    """Everything that is named with `_target_` in plain containers, that of the node itself first."""
     if isinstance(node, dict):
         if "_target_" in node:
-            yield str(node["_target_"])
+            yield node["_target_"]
         for value in node.values():
-            yield from _targets(value)
+            yield from targets(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _targets(value)
+            yield from targets(value)
+
+
+def _special_keys(node: Any, trust: Collection[str]) -> Iterator[str]:
+    """Hydra's keys beside `_target_`, where the class is not one that the user trusts."""
+    if isinstance(node, dict):
+        if node.get("_target_") not in trust:
+            yield from (key for key in SPECIAL_KEYS[1:] if key in node)
+        for value in node.values():
+            yield from _special_keys(value, trust)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _special_keys(value, trust)
+
+
+def check_data(data: dict[str, Any], path: Path) -> None:
+    """Refuses a description of images that is none.
+
+    Raises:
+        DataError: its sizes are no sizes, or its name would lead out of the folder of decoded images.
+    """
+    for key in ("channels", "image_size"):
+        if type(data[key]) is not int or data[key] < 1:
+            raise DataError(f"{path}: data.{key}={shown(data[key])} in its configuration: must be a positive integer")
+    for key in ("name", "category"):
+        if key in data and not (isinstance(data[key], str) and is_plain_word(data[key])):
+            raise DataError(f"{path}: data.{key}={shown(data[key])} in its configuration: must be a name, no path")
+
+
+def on_this_machine(data: dict[str, Any]) -> dict[str, Any]:
+    """The data set of a checkpoint's configuration, checked, with the folders that it has here.
+
+    Those of the configuration if the images were decoded there before; otherwise those of a new configuration.
+    """
+    root, cache = data.get("root"), data.get("cache_dir")
+    if not isinstance(root, str):
+        root = _DEFAULT_ROOT
+    folder = Path(cache) if isinstance(cache, str) else Path(root, "cache")
+    if holds_decoded_images(folder, f"{glob.escape(str(data.get('name')))}-train-{data['image_size']}px-*"):
+        return data
+    return data | {"root": _DEFAULT_ROOT} | ({"cache_dir": None} if "cache_dir" in data else {})
+
+
+def holds_decoded_images(folder: Path, name: str = "*-train-*px-*") -> bool:
+    """Whether a folder is one in which this project keeps decoded images, by default of any data set."""
+    with suppress(OSError, ValueError):  # of what can be no path
+        return any(folder.glob(name))
+    return False
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether a path leads out of the working folder."""
+    return path.startswith(("/", "~")) or ".." in path.split("/")
+
+
+def check_ladder(sigmas: Any, path: Path) -> None:
+    """Refuses noise levels of a file that are none.
+
+    Raises:
+        DataError: they are not finite, positive and descending.
+    """
+    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1 or not sigmas.is_floating_point() or not len(sigmas):
+        raise DataError(f"{path}: no checkpoint (its noise levels are not a list of numbers)")
+    values = sigmas.tolist()
+    if not all(math.isfinite(sigma) and sigma > 0 for sigma in values):
+        raise DataError(f"{path}: no checkpoint (its noise levels are not positive)")
+    if sorted(set(values), reverse=True) != values:
+        raise DataError(f"{path}: no checkpoint (its noise levels do not descend)")
+
+
+def is_plain_word(text: str) -> bool:
+    """Whether a text can be the name of a file or folder, and leads nowhere else."""
+    return re.fullmatch(r"[\w+-][\w .+-]*", text) is not None
+
+
+def shown(value: Any, max_length: int = 100) -> str:
+    """A value of a file in an error: one line, nothing that a terminal minds, not too long."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return text if len(text) <= max_length else f"{text[:max_length]}…"

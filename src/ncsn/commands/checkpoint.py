@@ -50,6 +50,7 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(command, description=description)
     parser.add_argument("input", help="a checkpoint, a run's folder for its newest, or hf://user/repo[/file]")
     parser.add_argument("--weights", choices=["ema", "raw"], default="ema", help="which, where there are both")
+    parser.add_argument("--trust", action="append", default=[], help="import path of a class of yours that it names")
     group = parser.add_argument_group("what a checkpoint of the authors does not say; by default as published")
     for name, kind in _ASSUMPTIONS.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind)
@@ -59,4 +60,5 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
 def _load(given: argparse.Namespace) -> "TrainedScore":
     from ncsn.checkpoint import load_score  # and PyTorch with it: not before the arguments are known to be right
 
-    return load_score(given.input, given.weights, **{name: getattr(given, name) for name in _ASSUMPTIONS})
+    assumptions = {name: getattr(given, name) for name in _ASSUMPTIONS}
+    return load_score(given.input, given.weights, trust=given.trust, **assumptions)

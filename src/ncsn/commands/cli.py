@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TextIO
 
 import hydra
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,9 +25,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ncsn.commands.arguments import is_multirun, search_path, split, with_name, with_paths
+from ncsn.commands.resume import resumed
 from ncsn.config import closest
-from ncsn.errors import ConfigError, UserError
-from ncsn.runs.folder import Run
+from ncsn.errors import UserError
 from ncsn.runs.sweep import print_sweep
 
 _PACKAGE = Path(__file__).parents[1]
@@ -143,7 +142,7 @@ def rewrite(arguments: Sequence[str], command: str) -> list[str]:
     overrides = with_paths(overrides, multirun)
     arguments = [*overrides, *options]
     if command == "train":
-        arguments = [*with_name(overrides), *options] if multirun else _resume(arguments)
+        arguments = [*with_name(overrides), *options] if multirun else resumed(overrides, options, CONF)
     if _rank():
         if not any(a.startswith("hydra.run.dir=") for a in arguments):
             arguments = ["hydra.run.dir=.", *arguments]
@@ -185,48 +184,6 @@ def _keys_at(path: str, command: str, arguments: Sequence[str]) -> list[str]:
             except Exception:
                 continue
     return []
-
-
-def _resume(arguments: list[str]) -> list[str]:
-    """With `resume=…`, what started the run to resume, in its folder, with `arguments` on top."""
-    resume = next((a.partition("=")[2].strip("\"'") for a in arguments if a.startswith("resume=")), "false")
-    if resume.lower() in ("false", "null"):
-        return arguments
-    folder = _newest_run(arguments) if resume.lower() == "true" else _run_of(Path(resume))
-    if folder is None:
-        return arguments
-    record = folder / "overrides.yaml"
-    if not record.is_file():
-        if Path(resume).is_file():  # a checkpoint on its own continues in a new folder
-            return arguments
-        raise ConfigError(f"resume={folder}: {record} is missing, so this is no folder of a run")
-    overrides = {_key(o): o for o in yaml.safe_load(record.read_text())}
-    overrides |= {_key(a): a for a in arguments if "=" in a}
-    overrides.setdefault("hydra.run.dir", f"hydra.run.dir='{folder}'")
-    return [*(a for a in arguments if "=" not in a), *overrides.values()]
-
-
-def _run_of(path: Path) -> Path | None:
-    try:
-        run = Run.of(path)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints"
-        ) from error
-    return None if run is None else run.path
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
-def _newest_run(arguments: list[str]) -> Path | None:
-    """The newest folder that `arguments` could have made and that holds a checkpoint."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [a for a in arguments if "=" in a and not a.startswith("hydra")])
-    parent = Path(config.run_root) / config.name
-    runs = [f for f in sorted(parent.glob("*")) if Run(f).checkpoints()] if parent.is_dir() else []
-    return runs[-1] if runs else None
 
 
 def _import(name: str) -> Callable[..., Any]:

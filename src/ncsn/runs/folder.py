@@ -18,6 +18,7 @@ A sweep is a folder of such folders, with one table, results.csv.
 
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import shlex
@@ -125,6 +126,7 @@ class Run:
             "id": uuid.uuid4().hex[:8],
             "started": datetime.now().isoformat(timespec="seconds"),
             "command": shlex.join(sys.argv),
+            "config_dir": _config_dir(),
             "git": git_revision(),
             "versions": {"python": platform.python_version(), "ncsn": importlib.metadata.version("ncsn")}
             | {p: importlib.metadata.version(p) for p in packages},
@@ -133,6 +135,12 @@ class Run:
         }
         write_text(self.path / "run.json", json.dumps(record, indent=2))
         return record
+
+    @property
+    def config_folder(self) -> Path | None:
+        """The folder of the user's own configurations, `--config-dir`, that the run was started with."""
+        folder = (_read_json(self.path / "run.json") or {}).get("config_dir")
+        return Path(folder) if isinstance(folder, str) else None
 
     def write_result(self, **result: Any) -> None:
         """Writes `result.json`: how the run ended."""
@@ -183,6 +191,14 @@ def git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return revision.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def _config_dir() -> str | None:
+    """Where Hydra finds the user's own configurations, if `--config-dir` says so."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return next((os.path.abspath(s.path) for s in sources if s.provider == "command-line"), None)
 
 
 def _device() -> str:

@@ -90,7 +90,7 @@ def load(config: DictConfig, path: Path, *, assume: bool = True) -> TrainedScore
     Args:
         assume: what the configuration says of an authors' checkpoint.
     """
-    score = load_score(path, config.weights, **(assumptions(config) if assume else {}))
+    score = load_score(path, config.weights, trust=config.trust, **(assumptions(config) if assume else {}))
     if score.weights != config.weights:
         log.info("the checkpoint has no moving average of the weights: sampling the raw ones")
     root = config.data.get("root")

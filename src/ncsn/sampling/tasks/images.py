@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.config import build
+from ncsn.config import build, check
 from ncsn.data.decoding import EXTENSIONS, DecodedFiles, fit, open_image
 from ncsn.data.module import ImageDataModule
 from ncsn.errors import ConfigError, DataError
@@ -47,7 +47,7 @@ def read_images(score: TrainedScore, images: str, key: str = "images", limit: in
 
 def training_data(score: TrainedScore) -> ImageDataModule:
     """The data module of the run that a network comes from."""
-    return build(OmegaConf.create(score.config["data"]), "data")
+    return build(check(OmegaConf.create({"data": score.config["data"]})).data, "data")
 
 
 def read_mask(path: Path, size: int) -> Tensor:

@@ -1,0 +1,234 @@
+"""`resume=…`: a run goes on as it was started, with what the command line changes on top.
+
+What started it stands in its folder, in overrides.yaml and run.json. A folder may come from anybody, so that its
+record sets plain values and chooses groups, and no more. It reaches nothing of Hydra's own, names only classes that
+`ncsn.checkpoint.trust` lists or that the user trusts, and leads to no file elsewhere. What the command line gives is
+the user's own word, and takes the place of what is recorded.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from ncsn.commands.arguments import search_path
+from ncsn.errors import ConfigError, DataError
+from ncsn.runs.folder import Run
+
+_NOT_RECORDED = {"resume", "trust"}  # of this call alone
+_DATA_FOLDERS = ("data.root", "data.cache_dir")
+_HARMLESS = re.compile(
+    r"\$\{(?:[\w.]+|(?:published|slug|now):(?:[^${}]|\$\{[\w.]+\})*)\}"
+)  # interpolations of `conf`
+_OF_THE_CALL = ("overrides", "runtime", "searchpath", "run", "sweep")  # of Hydra's node
+
+
+def resumed(overrides: Sequence[str], options: Sequence[str], conf: Path) -> list[str]:
+    """A command line with `resume=…` as one that starts the run again, in its folder; any other as it is.
+
+    Args:
+        overrides: of the command line.
+        options: Hydra's, `--config-dir` among them.
+        conf: the folder of the configurations.
+
+    Raises:
+        UserError: there is no such run, or its record is damaged, or asks for more than a record may.
+    """
+    resume = _value_of("resume", overrides)
+    if resume in (None, False):
+        return [*overrides, *options]
+    run = _newest_run(overrides, options, conf) if resume is True else _run_of(Path(str(resume)))
+    record = None if run is None else run.path / "overrides.yaml"
+    if run is None or record is None:
+        return [*overrides, *options]
+    if not record.is_file():
+        if Path(str(resume)).is_file():  # a checkpoint on its own continues in a new folder
+            return [*overrides, *options]
+        raise ConfigError(f"resume={run.path}: {record} is missing, so this is no folder of a run")
+
+    given = {_key(override): override for override in overrides}
+    trust = _value_of("trust", overrides) or []
+    recorded = {_key(o): o for o in _read(record) if _key(o) not in _NOT_RECORDED}
+    for key, override in recorded.items():
+        if key not in given:
+            _check_override(override, record, trust)
+    whole = recorded | given
+    folder = None if search_path(options) else _recorded_folder(run)
+    if folder is not None:
+        _check_folder(folder, whole, given, trust, run, conf)
+        options = [*options, "--config-dir", str(folder)]
+    whole.setdefault("hydra.run.dir", f"hydra.run.dir={_quoted(str(run.path))}")
+    return [*whole.values(), *options]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _value_of(key: str, overrides: Sequence[str]) -> Any:
+    """What the command line says of a key at the top level; None if nothing."""
+    said = [override for override in overrides if _key(override) == key]
+    return OverridesParser.create().parse_override(said[-1]).value() if said else None
+
+
+def _run_of(path: Path) -> Run | None:
+    try:
+        return Run.of(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints"
+        ) from error
+
+
+def _newest_run(overrides: Sequence[str], options: Sequence[str], conf: Path) -> Run | None:
+    """The newest run that the command line could have started and that has a checkpoint."""
+    own = [o for o in overrides if not _key(o).startswith(("hydra.", "hydra/"))]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = compose("train", [*search_path(options), *own])
+    parent = Path(config.run_root) / config.name
+    runs = [Run(folder) for folder in sorted(parent.glob("*"))] if parent.is_dir() else []
+    return next((run for run in reversed(runs) if run.checkpoints()), None)
+
+
+def _read(record: Path) -> list[str]:
+    try:
+        overrides = yaml.safe_load(record.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"{record}: damaged ({' '.join(str(error).split())[:200]})") from error
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        raise DataError(f"{record}: damaged (expected a list of overrides, key=value)")
+    return overrides
+
+
+def _check_override(text: str, record: Path, trust: Collection[str]) -> None:
+    """Refuses an override of a record that does more than set plain values or choose a group.
+
+    Raises:
+        DataError: with how to give it on the command line instead.
+    """
+    from ncsn.checkpoint.trust import shown
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise DataError(f"{record}: damaged ({shown(text)} is no override, key=value)") from error
+    reason = _reaches(override) or next(_refusals(override.value(), override.key_or_group, trust), None)
+    if reason is None and "${" in text:
+        reason = "is an interpolation"
+    if reason is not None:
+        raise DataError(
+            f"{record}: refused, and nothing in it was run: {shown(text)} {reason}; if it is meant, give it on the "
+            f"command line: {shlex.quote(shown(text))}"
+        )
+
+
+def _reaches(override: Override) -> str | None:
+    """What an override reaches beyond the keys of a configuration."""
+    if re.split(r"[./]", override.key_or_group)[0] == "hydra":
+        return "sets what is Hydra's own"
+    if override.package is not None:
+        return "puts a group elsewhere"
+    return "is a sweep" if override.is_sweep_override() else None
+
+
+def _refusals(value: Any, key: str, trust: Collection[str], exempt: Collection[str] = ()) -> Iterator[str]:
+    """What a record may not say, of a value in plain containers and all that is in it.
+
+    Args:
+        value: of a key.
+        key: its path.
+        trust: import paths of the user's own classes.
+        exempt: keys that the command line sets.
+    """
+    from ncsn.checkpoint.trust import TRAINING, holds_decoded_images, is_elsewhere, shown
+    from ncsn.config import SPECIAL_KEYS
+
+    name = re.split(r"[.\[\]]+", key.strip("[]."))[-1]
+    if isinstance(value, dict):
+        for below, item in value.items():
+            yield from _refusals(item, f"{key}.{below}" if key else str(below), trust, exempt)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _refusals(item, key, trust, exempt)
+    elif key in exempt:
+        return
+    elif value is not None and type(value) not in (bool, int, float, str):
+        yield "is no plain value"
+    elif name == "_target_":
+        if value not in (*TRAINING, *trust, None):
+            yield f"names {shown(value)}, no class of this project (if it is one of yours: trust=[{shown(value)}])"
+    elif name in SPECIAL_KEYS and not (name == "_partial_" and isinstance(value, bool)):
+        yield f"sets {name}"
+    elif isinstance(value, str) and key in _DATA_FOLDERS:
+        if is_elsewhere(value) and not holds_decoded_images(Path(value, "cache" if name == "root" else "")):
+            yield "leads to a folder that holds no decoded images"
+    elif (
+        isinstance(value, str) and key != "run_root" and is_elsewhere(value)
+    ):  # run_root: resuming makes no use of it
+        yield "leads to another folder"
+
+
+def _recorded_folder(run: Run) -> Path | None:
+    """The `--config-dir` that a run was started with."""
+    folder = run.config_folder
+    if folder is not None and not folder.is_dir():
+        raise DataError(
+            f"{run.path}: was started with --config-dir {folder}, which is not there; give it where it is now"
+        )
+    return folder
+
+
+def _check_folder(
+    folder: Path, whole: dict[str, str], given: dict[str, str], trust: Collection[str], run: Run, conf: Path
+) -> None:
+    """Refuses a folder of configurations that is known from a record alone, if it makes more than a record may of it.
+
+    Raises:
+        DataError: with how to use it all the same.
+    """
+    own = [o for key, o in whole.items() if not key.startswith(("hydra.", "hydra/"))]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        found, usual = (
+            OmegaConf.to_container(compose("train", overrides, return_hydra_config=True))
+            for overrides in ([*search_path(["--config-dir", str(folder)]), *own], [])
+        )
+    assert isinstance(found, dict)
+    assert isinstance(usual, dict)
+    reasons = list(_refusals({k: v for k, v in found.items() if k != "hydra"}, "", trust, given))
+    reasons += [
+        f"has the interpolation {text}" for text in _interpolations(found) if text not in "".join(given.values())
+    ]
+    if _settled(found["hydra"]) != _settled(usual["hydra"]):
+        reasons.append("sets what is Hydra's own")
+    if reasons:
+        raise DataError(
+            f"{run.path}: was started with --config-dir {folder}, which {reasons[0]}; if it is meant, give it on the "
+            f"command line: --config-dir {shlex.quote(str(folder))}"
+        )
+
+
+def _interpolations(node: Any) -> Iterator[str]:
+    """Interpolations in plain containers that are not of the kind that `conf` has."""
+    if isinstance(node, dict | list):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from _interpolations(item)
+    elif isinstance(node, str) and "${" in _HARMLESS.sub("", node):
+        yield node
+
+
+def _settled(hydra: dict[str, Any]) -> dict[str, Any]:
+    """Hydra's node without what differs from call to call."""
+    job = {k: v for k, v in hydra["job"].items() if k != "override_dirname"}
+    return {k: v for k, v in hydra.items() if k not in _OF_THE_CALL} | {"job": job}
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()

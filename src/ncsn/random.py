@@ -5,9 +5,9 @@ of devices. Here every draw belongs to a *key* (a seed, a purpose, the number of
 same numbers, whatever ran in between and however many processes share the batch.
 
 A key's seed has 63 bits, but PyTorch's generator on a CPU uses only the lower 32 (that of a GPU uses all). So on a
-CPU any two keys draw the same numbers with probability 2⁻³², and among n keys about n²/2³³ pairs do. Of 500 batches of
-samples, some two are the same in 3 runs of 100,000. Of the 200,000 training steps of the paper 4.7 pairs are expected.
-That does no harm: two steps far apart add the same noise to different images.
+CPU any two keys draw the same numbers with probability 2⁻³², and among n keys about n²/2³³ pairs do. Of 500 batches
+of samples, some two are the same in 3 runs of 100,000. Of the 200,000 training steps of the paper 4.7 pairs are
+expected. That does no harm: two steps far apart add the same noise to different images.
 """
 
 import hashlib

@@ -124,7 +124,7 @@ def _checked(config: DictConfig) -> DictConfig:
     config = check(config, SETTINGS)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         try_out(build_model(levels.with_stand_ins(config)), None, _shape(config))
-    return check(levels.in_numbers(config, str(config.trainer.accelerator)), SETTINGS)
+    return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
 
 
 def _fit(config: DictConfig, job: Job) -> dict[str, float]:

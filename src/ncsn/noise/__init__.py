@@ -5,11 +5,7 @@
     sigmas = geometric(sigma_max, 0.01, L)
     epsilon = step_size(0.01, ratio(sigmas), steps_per_level=5)     # technique 4
 
-<<<<<<< HEAD
 `ncsn noise data=…` prints all of it as a table.
-=======
-The command `ncsn noise` prints all of it as a table.
->>>>>>> core
 """
 
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance

@@ -113,7 +113,7 @@ def main() -> None:
         for shape in SHAPES:
             images = torch.randint(256, (IMAGES, *shape), dtype=torch.uint8)
             place = Path(folder, "x".join(map(str, shape)))
-            cache.build(place, {}, images.numpy(), None, shape)
+            cache.build(place, {}, lambda images=images: (images.numpy(), None), shape)
             mapped = cache.load_images(place)
             for setting in (
                 measure("memory", plain_batches(images), our_batches(images.to(WHERE)), rounds),

@@ -1,4 +1,4 @@
-"""What several tests share: seeded noise, scores with their energies, and means held to their standard errors."""
+"""What several tests share: seeded noise, known scores, means held to their standard errors, a device's limits."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,6 +21,16 @@ class Known:
 
     def energy(self, x: Tensor, sigma: Tensor) -> Tensor:
         return -self.density.log_density(x, sigma)
+
+
+class WithoutFloat64(Tensor):
+    """A tensor as on one of Apple's GPUs: it must come to the CPU before it becomes float64."""
+
+    def double(self) -> Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> Tensor:
+        return self.as_subclass(Tensor)
 
 
 def noise_of(seed: int) -> Callable[[Tensor], Tensor]:

@@ -43,6 +43,46 @@ def test_it_is_algorithm_1_with_a_multiple_of_technique_4(factor: float) -> None
     torch.testing.assert_close(found.x, last.x, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("evaluations", [3, 5, 10, 20, 30, 100])
+def test_few_evaluations_remove_the_noise_too(evaluations: int) -> None:
+    """On NCSNv2's ladder for CIFAR-10, for data all alike: after the last level and before denoising."""
+    sigmas = noise.geometric(50, 0.01, 232)
+    x = torch.rand(2_000, 2, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    states = list(BudgetedLangevin(evaluations)(lambda x, s: (0.5 - x) / s[:, None] ** 2, x, sigmas))
+    assert (states[-2].x - 0.5).square().mean().sqrt() < 1.5 * 0.01  # √2 σ_L at the most
+    torch.testing.assert_close(states[-1].x, torch.full_like(x, 0.5), rtol=0, atol=1e-5)
+    ratio = noise.ladder_variance_ratio(
+        BudgetedLangevin(evaluations).epsilon(sigmas),
+        0.01,
+        noise.ratio(sigmas[BudgetedLangevin(evaluations).plan(232)[0]]),
+        1,
+    )
+    assert (states[-2].x - 0.5).var().item() == pytest.approx(ratio * 1e-4, rel=0.1)
+
+
+def test_a_gaussian_is_drawn_with_few_evaluations() -> None:
+    """Its standard deviation is 0.3; with twice technique 4's step, 10 evaluations had ended at 12."""
+    sigmas, x = noise.geometric(50, 0.01, 232), torch.rand(2_000, 2)
+    torch.manual_seed(0)
+    found = []
+    for evaluations in (10, 20, 30, 100):
+        *_, last = BudgetedLangevin(evaluations)(lambda x, s: (0.5 - x) / (0.09 + s[:, None] ** 2), x, sigmas)
+        found.append((last.x - 0.5).square().mean().sqrt().item())
+    assert found == sorted(found, reverse=True)
+    assert 0.3 < found[-1] < 0.4
+    assert found[0] < 0.75
+
+
+def test_steps_too_short_to_remove_the_noise_are_refused() -> None:
+    sigmas, x = noise.geometric(50, 0.01, 232), torch.rand(2, 3)
+    message = r"^step_factor=0\.5: with 10 evaluations .* must be above 0\.74$"
+    with pytest.raises(ValueError, match=message):
+        next(BudgetedLangevin(10, 0.5)(score, x, sigmas))
+    assert len(list(BudgetedLangevin(10, 0.75)(score, x, sigmas))) == 10
+    assert len(list(BudgetedLangevin(1000, 0.5)(score, x, sigmas))) == 929
+
+
 def test_levels_left_out_are_left_out_evenly() -> None:
     levels, steps = BudgetedLangevin(30).plan(232)
     assert steps == 1

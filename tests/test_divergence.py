@@ -1,25 +1,33 @@
 """Chains that diverge stop with the level, the step and the step size that did it."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
 import torch
 from checks import Known
-from densities import Gaussian
+from densities import Gaussian, Mixture
 from torch import Tensor
 
+from ncsn import noise
+from ncsn.networks import NCSN, NCSNv2
+from ncsn.random import Draws
 from ncsn.samplers import (
     AnnealedLangevin,
+    BudgetedLangevin,
     ConsistentAnnealedSampling,
     DivergedError,
     HamiltonianMonteCarlo,
+    Interpolation,
     Langevin,
     MetropolisLangevin,
     State,
     divergence,
+    start,
 )
 
+TOY = Known(Mixture([0.2, 0.8], [Gaussian(torch.full((2,), m), torch.zeros(2, 2)) for m in (-8.0, 8.0)]))
 LADDER = torch.tensor([4.0, 2.0, 1.0])
 SAMPLERS = [
     AnnealedLangevin(50, 1e-3),
@@ -76,8 +84,8 @@ def test_steps_too_long_for_the_score_stop_with_a_message_that_helps() -> None:
     assert message.endswith(
         "with step size 400: a smaller step size helps, unless the score itself is not finite there"
     )
-    # each step multiplies by 1 − 200, and single precision ends at 3e38
-    assert caught.value.step in (15, 16, 17)
+    # the noise of the first step is of size 20, the second multiplies by 1 − 200, and 100 σ₁ is the limit
+    assert caught.value.step in (1, 2)
     assert isinstance(caught.value, ArithmeticError)
 
 
@@ -111,8 +119,8 @@ def test_own_samplers_can_be_watched_too() -> None:
             yield State(x, 0, t)
 
     assert run.__doc__ == "Doubles."
-    with pytest.raises(DivergedError, match=r"level 0 \(σ = 4\), step 127: a smaller"):
-        list(run(None, torch.ones(1), LADDER))
+    with pytest.raises(DivergedError, match=r"level 0 \(σ = 4\), step 8: a smaller"):
+        list(run(None, torch.ones(1), LADDER))  # 2⁹ is the first above 100 σ₁
     assert list(run(None, torch.zeros(1), LADDER))[-1].acceptance is None
 
 
@@ -122,3 +130,70 @@ def test_nothing_is_fetched_between_checks(monkeypatch: pytest.MonkeyPatch) -> N
     list(AnnealedLangevin(50, 1e-3)(finite_until(1000), zeros(), LADDER))
     list(Langevin(250, 1e-3)(finite_until(1000), zeros(), LADDER))
     assert checks == [100, 50, 100, 100, 50]
+
+
+# Chains that stay finite.
+
+
+def bounded(x: Tensor, sigma: Tensor) -> Tensor:
+    """As a normalised last layer makes it: of length 1/σ for every value, however far x is."""
+    return torch.ones_like(x) / sigma[:, None]
+
+
+def network(kind: Any, sigmas: Tensor) -> Any:
+    torch.manual_seed(0)
+    net = kind(sigmas, image_size=8, in_channels=1, num_filters=2)
+    torch.nn.init.ones_(net.head.bias)  # so that E‖σ s‖² is about D, as of one that is trained
+    return net
+
+
+@pytest.mark.parametrize("kind", [None, NCSN, NCSNv2])
+def test_chains_that_grow_and_stay_finite_stop_too(kind: Any) -> None:
+    """The step of the paper, with a tenth of its last level."""
+    sigmas = noise.geometric(1, 0.001, 3)
+    score, x = (network(kind, sigmas), torch.rand(2, 1, 8, 8)) if kind else (bounded, zeros())
+    with pytest.warns(UserWarning, match=r"ε = 4e-05 is above 4σ_L² = 4e-06"), pytest.raises(DivergedError) as caught:
+        list(AnnealedLangevin(10, 4e-5)(score, x, sigmas))
+    assert caught.value.level == 0
+
+
+@pytest.mark.parametrize(
+    ("sampler", "sigmas", "score"),
+    [
+        (AnnealedLangevin(100, 0.1), noise.geometric(20, 1, 10), TOY),  # Fig. 3
+        (Langevin(100, 0.1), noise.geometric(20, 1, 10), TOY),
+        (AnnealedLangevin(1, 1.8e-6), noise.geometric(348, 0.01, 500), TOY),
+        (AnnealedLangevin(2, 3.8e-4), noise.geometric(348, 0.01, 200), TOY),  # as noisy as may be: ε = 3.8 σ_L²
+        (Langevin(300, 1e-2), torch.tensor([0.1]), TOY),
+        (ConsistentAnnealedSampling(1), noise.geometric(348, 0.01, 500), TOY),
+        (MetropolisLangevin(5), noise.geometric(348, 0.01, 50), TOY),
+    ],
+    ids=lambda value: repr(value)[:60] if not isinstance(value, Tensor) else str(len(value)),
+)
+@pytest.mark.parametrize("at", ["origin", "far", "asked for"])
+def test_sane_chains_are_let_run(sampler: Any, sigmas: Tensor, score: Known, at: str) -> None:
+    x = zeros() if at == "origin" else 16 * torch.rand(3, 2) - 8
+    x = (start(sampler, (3, 2), sigmas, Draws(0)) if at == "asked for" else x).double()
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(sampler(score, x, sigmas.double()))) == sampler.num_steps(len(sigmas))
+
+
+@pytest.mark.parametrize("sampler", [AnnealedLangevin, Langevin])
+def test_steps_above_the_bound_warn_before_the_first(sampler: Any) -> None:
+    def asked(x: Tensor, sigma: Tensor) -> Tensor:
+        raise AssertionError("the warning should come first")
+
+    with pytest.warns(UserWarning, match="chains diverge"), pytest.raises(AssertionError):
+        next(sampler(1, 4.001)(asked, zeros(), LADDER, normal=torch.zeros_like))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(sampler(1, 4.0)(lambda x, sigma: -x, zeros(), LADDER))
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, BudgetedLangevin(30), Interpolation(AnnealedLangevin(), 3)], ids=repr)
+def test_every_sampler_refuses_what_is_no_ladder(sampler: Any) -> None:
+    score = Known(Gaussian(torch.zeros(2), torch.eye(2)))
+    with pytest.raises(ValueError, match=r"^sigmas\[1\]=2: must be below the level before it, 1$"):
+        next(sampler(score, zeros(), LADDER.flip(0)))

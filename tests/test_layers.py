@@ -11,51 +11,53 @@ import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
 CORE = ["score", "noise", "objectives", "energy", "random", "samplers", "restoration", "networks"]
-SHELL_LIBRARIES = {"lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb"}
+SHELL_LIBRARIES = {
+    *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),
+    *("torchvision", "sklearn", "torchmetrics", "torch_fidelity", "PIL", "matplotlib", "tensorboard"),
+}
+HEAVY = {"torch._inductor", "torch._dynamo"}  # parts of PyTorch that take a second or more to import
 
-FILES = {  # the files of the package by the names of their modules
+CORE_FILES = {  # by the names of their modules
     ".".join(("ncsn", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).with_suffix("").parts[0] in CORE
 }
-CORE_MODULES = [  # a command's entry, `python -m ncsn.noise`, is no part of what it is named after
-    module
-    for module in FILES
-    if any(f"{module}.".startswith(f"ncsn.{name}.") for name in CORE) and not module.endswith(".__main__")
-]
 
 
-def imports(source: str, module: str, is_package: bool = False) -> set[str]:
-    """Names of what a source imports anywhere in it; `from a import b` is a.b where that is a module of ours."""
+def imports(source: str) -> set[str]:
+    """Names of the modules that a source imports anywhere in it; of `from ncsn import a, b` those of a and b."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parent = module.split(".")[: -node.level or None]
-            if node.level and is_package:
-                parent = module.split(".")[: 1 - node.level or None]
-            base = ".".join(filter(None, [*(parent if node.level else []), node.module or ""]))
-            names = {f"{base}.{alias.name}" for alias in node.names}
-            found |= {name if name in FILES else base for name in names}
+            assert node.level == 0, "imports are absolute in this project"
+            base = str(node.module)
+            found |= {f"ncsn.{alias.name}" for alias in node.names} if base == "ncsn" else {base}
     return found
 
 
-def imports_of(module: str) -> set[str]:
-    path = FILES[module]
-    return imports(path.read_text("utf-8"), module, path.name == "__init__.py")
+def test_importing_the_core_loads_nothing_of_the_shell() -> None:
+    """All of it in one fresh process: whatever a module brings along shows in `sys.modules`."""
+    script = f"""
+import importlib, sys
+for module in ["ncsn", *{sorted(CORE_FILES)}]:
+    importlib.import_module(module)
+print(*sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    loaded = set(run.stdout.split())
+    assert {name.split(".")[1] for name in CORE_FILES} == set(CORE)
+    assert {name for name in loaded if name.split(".")[0] in SHELL_LIBRARIES or name in HEAVY} == set()
+    assert {name for name in loaded if name.startswith("ncsn.")} == set(CORE_FILES)
 
 
-def test_the_core_is_all_there() -> None:
-    assert len(FILES) > len(CORE_MODULES) >= len(CORE)
-    assert {module.split(".")[1] for module in CORE_MODULES} == set(CORE)
-
-
-@pytest.mark.parametrize("module", CORE_MODULES)
-def test_core_imports_neither_the_shell_nor_its_libraries(module: str) -> None:
-    found = imports_of(module)
+@pytest.mark.parametrize("module", sorted(CORE_FILES))
+def test_the_core_imports_nothing_of_the_shell_inside_a_function_either(module: str) -> None:
+    found = imports(CORE_FILES[module].read_text("utf-8"))
     assert {name for name in found if name.split(".")[0] in SHELL_LIBRARIES} == set()
-    ours = {name for name in found if name.split(".")[0] == "ncsn"}
-    assert ours <= set(CORE_MODULES)  # with this for every module of the core, it is so transitively
+    assert {name for name in found if name.split(".")[0] == "ncsn"} <= set(CORE_FILES)
 
 
 @pytest.mark.parametrize(
@@ -64,33 +66,42 @@ def test_core_imports_neither_the_shell_nor_its_libraries(module: str) -> None:
         ("import lightning.pytorch as pl", {"lightning.pytorch"}),
         ("def f():\n    from hydra.utils import instantiate", {"hydra.utils"}),
         ("if TYPE_CHECKING:\n    from ncsn.training.module import ScoreModule", {"ncsn.training.module"}),
-        ("from ncsn import noise, load_score", {"ncsn.noise", "ncsn"}),
-        ("from . import checkpoint", {"ncsn.checkpoint"}),
-        ("from .training import module", {"ncsn.training.module"}),
+        ("from ncsn import noise, load_score", {"ncsn.noise", "ncsn.load_score"}),
     ],
 )
 def test_imports_are_found_wherever_they_are(source: str, expected: set[str]) -> None:
-    assert imports(source, "ncsn.noise") == expected
+    assert imports(source) == expected
 
 
-def test_relative_imports_in_a_package_are_relative_to_it() -> None:
-    assert imports("from .ncsn import NCSN", "ncsn.networks", is_package=True) == {"ncsn.networks.ncsn"}
-    assert imports("from .. import noise", "ncsn.networks", is_package=True) == {"ncsn.noise"}
-    assert imports("from ..data import cache", "ncsn.networks.ncsn") == {"ncsn.data.cache"}
+ROOMS = [
+    *CORE,
+    "errors",
+    "values",
+    "files",
+    "images",
+    "config",
+    "runs",
+    "data",
+    "checkpoint",
+    "sampling",
+    "evaluation",
+]
+ROOMS += ["training", "report", "commands", "__main__"]  # each imports only what stands before it
 
 
-def test_core_runs_where_the_shells_libraries_are_missing() -> None:
-    script = f"""
-import importlib, sys, types
-for library in {sorted(SHELL_LIBRARIES)}:
-    sys.modules[library] = None  # importing it raises ImportError
-package = types.ModuleType("ncsn")  # without its __init__, which offers the shell as well
-package.__path__ = [{str(PACKAGE)!r}]
-sys.modules["ncsn"] = package
-for module in {CORE_MODULES}:
-    importlib.import_module(module)
-print(*sorted(name for name in sys.modules if name.startswith("ncsn.")))
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == sorted(CORE_MODULES)
+def test_data_flows_one_way() -> None:
+    """What a run leaves and what is drawn, scored and reported is known to nothing that comes before it."""
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        found = {name.split(".")[1] for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.")}
+        above = set() if room in CORE else found - set(ROOMS[: ROOMS.index(room) + 1])
+        assert above == set(), path
+
+
+def test_no_command_calls_another() -> None:
+    helpers = {"ncsn.commands.cli", "ncsn.commands.arguments", "ncsn.commands.resume"}
+    for path in (PACKAGE / "commands").glob("*.py"):
+        found = {name for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.commands.")}
+        assert found <= helpers, path

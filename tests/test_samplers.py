@@ -12,7 +12,19 @@ from torch import Tensor, nn
 
 from ncsn import noise
 from ncsn.random import Draws
-from ncsn.samplers import AnnealedLangevin, Sampler, State
+from ncsn.restoration import Restoration, Tweedie
+from ncsn.samplers import (
+    AnnealedLangevin,
+    BudgetedLangevin,
+    ConsistentAnnealedSampling,
+    HamiltonianMonteCarlo,
+    Interpolation,
+    Langevin,
+    MetropolisLangevin,
+    Sampler,
+    State,
+    start,
+)
 
 SEVERAL = 4.5  # standard errors that an estimate may be off
 LADDER = torch.tensor([2.0, 0.7, 0.3, 0.1], dtype=torch.float64)
@@ -154,8 +166,8 @@ def test_noise_is_drawn_afresh_for_every_step_and_value() -> None:
     x = starts(5, 2)
     states = list(AnnealedLangevin(3, 0.01)(lambda x, sigma: 0 * x, x, LADDER[-1:], normal=normal))
     assert len(drawn) == 3
-    for state, z, start in zip(states, drawn, [x, *[s.x for s in states]], strict=False):
-        torch.testing.assert_close(state.x, start + 0.1 * z)
+    for state, z, before in zip(states, drawn, [x, *[s.x for s in states]], strict=False):
+        torch.testing.assert_close(state.x, before + 0.1 * z)
 
 
 def test_keeps_no_graph_and_leaves_the_callers_grad_mode() -> None:
@@ -180,6 +192,34 @@ def test_keeps_no_graph_and_leaves_the_callers_grad_mode() -> None:
 def test_refuses_by_name(kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         AnnealedLangevin(**kwargs)
+
+
+# The start
+
+
+@pytest.mark.parametrize(
+    ("sampler", "starts_from"),
+    [
+        (AnnealedLangevin(), "uniform"),
+        (BudgetedLangevin(), "uniform"),
+        (Langevin(), "uniform"),
+        (MetropolisLangevin(), "uniform"),
+        (HamiltonianMonteCarlo(), "uniform"),
+        (ConsistentAnnealedSampling(), "noise"),
+        (Tweedie(0.1), "noise"),
+        (Interpolation(AnnealedLangevin(), 2), "uniform"),
+        (Interpolation(ConsistentAnnealedSampling(), 2), "noise"),
+        (Restoration(AnnealedLangevin(), lambda x: x, torch.zeros(1)), "uniform"),
+        (object(), "uniform"),  # a user's own, which does not say
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_samplers_start_from_what_they_ask_for(sampler: Sampler, starts_from: str) -> None:
+    x = start(sampler, (2, 3, 4), noise.geometric(5, 0.01, 10), Draws(0, "sample", 1))
+    draws = Draws(0, "sample", 1)
+    uniform = starts_from == "uniform"
+    assert torch.equal(x, draws.uniform(2, 3, 4) if uniform else 0.5 + 5 * draws.normal(torch.empty(2, 3, 4)))
+    assert getattr(sampler, "starts_from", "uniform") == starts_from
 
 
 # What it reaches

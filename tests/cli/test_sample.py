@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncsn.sampling.drawing import largest
+from ncsn.sampling.prepare import largest
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

@@ -2,14 +2,13 @@
 
 import csv
 import importlib.util
-import json
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from offline_wandb import wandb_run
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
@@ -118,38 +117,8 @@ def test_wandb_sees_a_sweep_as_one_group(
     assert {run["job_type"] for run in runs} == {"train"}
     assert len({run["id"] for run in runs}) == len({run["name"] for run in runs}) == 2
     assert sorted(run["config"]["noise"]["sigma_max"] for run in runs) == [1, 5]
+    assert all(run["metrics"]["val/loss"].summary.min for run in runs)
     assert all({"train/loss", "val/loss", "lr", "images_per_second"} <= run["logged"] for run in runs)
-
-
-def leveldb_log(content: bytes, header: int = 7, block: int = 32768) -> Iterator[bytes]:
-    """The records of W&B's file: LevelDB's log format behind seven bytes that name it."""
-    position, record = header, b""
-    while position + 7 <= len(content):
-        if block - position % block < 7:
-            position += block - position % block
-        size, kind = struct.unpack_from("<HB", content, position + 4)
-        record += content[position + 7 : position + 7 + size]
-        position += 7 + size
-        if kind in (1, 4):  # whole, or its last part
-            yield record
-            record = b""
-
-
-def wandb_run(path: Path) -> dict[str, Any]:
-    """What an offline run of W&B holds."""
-    wandb_internal_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
-    result: dict[str, Any] = {"logged": set(), "config": {}}
-    for data in leveldb_log(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.HasField("run"):
-            run = record.run
-            result |= {"id": run.run_id, "name": run.display_name, "group": run.run_group, "job_type": run.job_type}
-        for update in [*record.run.config.update, *record.config.update]:
-            result["config"][update.key] = json.loads(update.value_json)
-        for item in record.history.item:
-            result["logged"].add(item.key or "/".join(item.nested_key))
-    return result
 
 
 needs_optuna = pytest.mark.skipif(

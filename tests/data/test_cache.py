@@ -32,6 +32,10 @@ class Failing:
         return np.zeros(SHAPE, np.uint8)
 
 
+def build(folder, meta, images, labels=None):
+    cache.build(folder, meta, lambda: (images, labels), SHAPE)
+
+
 def visible(folder):
     """Names in a folder, apart from locks."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
@@ -39,7 +43,7 @@ def visible(folder):
 
 def test_what_is_built_can_be_loaded(tmp_path):
     images, labels = some_images(), np.arange(200, dtype=np.uint8)
-    cache.build(tmp_path / "a" / "set", META, images, labels, SHAPE)
+    build(tmp_path / "a" / "set", META, images, labels)
     assert cache.is_current(tmp_path / "a" / "set", META)
     loaded = cache.load_images(tmp_path / "a" / "set")
     assert torch.equal(loaded, torch.from_numpy(images))
@@ -51,16 +55,16 @@ def test_what_is_built_can_be_loaded(tmp_path):
 
 
 def test_a_set_without_labels(tmp_path):
-    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    build(tmp_path / "set", META, some_images())
     assert cache.load_labels(tmp_path / "set") is None
 
 
 def test_a_stale_cache_is_replaced(tmp_path):
-    cache.build(tmp_path / "set", META, some_images(), np.zeros(200), SHAPE)
+    build(tmp_path / "set", META, some_images(), np.zeros(200))
     new = {**META, "files": "xyz"}
     assert not cache.is_current(tmp_path / "set", new)
     mapped = cache.load_images(tmp_path / "set")
-    cache.build(tmp_path / "set", new, some_images(50, seed=1), None, SHAPE)
+    build(tmp_path / "set", new, some_images(50, seed=1))
     assert cache.is_current(tmp_path / "set", new)
     assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images(50, seed=1)))
     assert cache.load_labels(tmp_path / "set") is None
@@ -85,14 +89,14 @@ def test_the_fingerprint_sees_names_sizes_and_times(tmp_path):
 
 def test_the_first_damaged_image_is_named_and_nothing_is_left(tmp_path):
     with pytest.raises(DataError, match=r"^image 321 is damaged$"):
-        cache.build(tmp_path / "set", META, Failing(321), None, SHAPE)
+        build(tmp_path / "set", META, Failing(321))
     assert visible(tmp_path) == []
 
 
 def test_a_failed_rebuild_leaves_the_old_cache(tmp_path):
-    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    build(tmp_path / "set", META, some_images())
     with pytest.raises(DataError):
-        cache.build(tmp_path / "set", {**META, "files": "xyz"}, Failing(0), None, SHAPE)
+        build(tmp_path / "set", {**META, "files": "xyz"}, Failing(0))
     assert cache.is_current(tmp_path / "set", META)
 
 
@@ -103,44 +107,60 @@ def test_what_a_killed_process_left_is_no_cache_and_is_cleared_away_later(tmp_pa
         (folder / "images.npy").write_bytes(b"half")
     os.utime(killed, (1, 1))
     assert not cache.is_current(tmp_path / "set", META)
-    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    build(tmp_path / "set", META, some_images())
     assert visible(tmp_path) == ["set", running.name]
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_several_may_build_at_the_same_time(tmp_path, stale):
+def test_of_several_at_the_same_time_one_builds(tmp_path, stale):
     if stale:
-        cache.build(tmp_path / "set", {"format": 0}, some_images(5), None, SHAPE)
+        build(tmp_path / "set", {"format": 0}, some_images(5))
     together = threading.Barrier(4)
-    failures = []
+    failures, reads = [], []
 
-    def build() -> None:
+    def read():
+        reads.append(1)
+        return some_images(), None
+
+    def one() -> None:
         together.wait()
         try:
-            cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+            cache.build(tmp_path / "set", META, read, SHAPE)
             assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images()))
         except Exception as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=build) for _ in range(4)]
+    threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
+    assert len(reads) == 1
     assert visible(tmp_path) == ["set"]
+
+
+def test_paths_across_drives(monkeypatch, tmp_path):
+    def no_way(path, start):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    assert cache.relative(tmp_path / "data", tmp_path / "cache") == os.path.join("..", "data")
+    monkeypatch.setattr(os.path, "relpath", no_way)
+    (tmp_path / "a").write_text("1")
+    assert cache.relative(tmp_path / "a", "C:/cache") == str(tmp_path / "a")
+    assert cache.fingerprint([tmp_path / "a"], tmp_path)
 
 
 def test_a_place_that_cannot_be_written_names_the_key(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data\.cache_dir"):
-        cache.build(tmp_path / "file" / "set", META, some_images(), None, SHAPE)
+        build(tmp_path / "file" / "set", META, some_images())
 
 
 def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
     with pytest.raises(DataError, match=r"No space left on device.*data\.cache_dir"):
-        cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+        build(tmp_path / "set", META, some_images())
     assert visible(tmp_path) == []
 
 
@@ -148,7 +168,7 @@ def test_a_cache_that_is_missing_or_damaged(tmp_path):
     for load in (cache.load_images, cache.load_meta):
         with pytest.raises(DataError, match="prepare_data"):
             load(tmp_path / "set")
-    cache.build(tmp_path / "set", META, some_images(), None, SHAPE)
+    build(tmp_path / "set", META, some_images())
     assert cache.load_meta(tmp_path / "set") == META
     os.truncate(tmp_path / "set" / "images.npy", 200)
     (tmp_path / "set" / "meta.json").write_text("{")

@@ -1,9 +1,13 @@
 import dataclasses
+import multiprocessing
+import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -82,6 +86,58 @@ def test_setup_before_prepare_data(tmp_path):
 
 def test_it_can_be_printed(root):
     assert str(Digits(root=root)).startswith("Digits(name='digits'")
+
+
+def test_folders_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    data = Digits(root="~/data", cache_dir="~/decoded")
+    assert (data.root, data.cache_dir) == (str(tmp_path / "data"), str(tmp_path / "decoded"))
+    data.prepare_data()
+    assert [path.name for path in tmp_path.iterdir()] == ["decoded"]
+
+
+# Decoding
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Slow(ImageDataModule):
+    """Notes in a file when it is decoded."""
+
+    name: str = "slow"
+    image_size: int = 4
+    channels: int = 1
+
+    def files(self, split):
+        return []
+
+    def read(self, split, files):
+        with Path(self.root, "decoded").open("a") as file:
+            file.write(f"{split} ")
+        time.sleep(0.3)
+        return np.zeros((8, 1, 4, 4), np.uint8), None
+
+
+def prepare(root, together):
+    together.wait()
+    data = Slow(root=root, batch_size=8)
+    data.prepare_data()
+    data.setup()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_of_two_processes_one_decodes(tmp_path):
+    """As under torchrun, where each process prepares its data."""
+    context = multiprocessing.get_context("fork")  # spawned ones would import everything anew
+    together = context.Barrier(2)
+    processes = [context.Process(target=prepare, args=(str(tmp_path), together)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "decoded").read_text() == "train val "
 
 
 # Loaders

@@ -9,7 +9,8 @@ from ncsn.data.download import fetch
 from ncsn.errors import DataError
 
 CONTENT = b"what is wanted"
-MD5 = hashlib.md5(CONTENT).hexdigest()
+MD5, SHA256 = (f"{name}:{hashlib.new(name, CONTENT).hexdigest()}" for name in ("md5", "sha256"))
+WAY_OUT = "put it there by other means"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -31,27 +32,37 @@ def server(tmp_path):
         thread.join()
 
 
-def test_the_first_address_that_has_the_file_is_taken(server, tmp_path):
+@pytest.mark.parametrize("known_hash", [MD5, SHA256])
+def test_the_first_address_that_has_the_file_is_taken(server, tmp_path, known_hash):
     destination = tmp_path / "data" / "raw" / "file.gz"
-    fetch([f"{server}/missing.gz", f"{server}/page.gz", f"{server}/file.gz"], destination, MD5)
+    fetch([f"{server}/missing.gz", f"{server}/page.gz", f"{server}/file.gz"], destination, known_hash, WAY_OUT)
     assert destination.read_bytes() == CONTENT
-    assert list(destination.parent.iterdir()) == [destination]
+    assert list(destination.parent.glob("[!.]*")) == [destination]
+
+
+def test_what_another_process_has_downloaded_meanwhile_is_kept(tmp_path):
+    destination = tmp_path / "file.gz"
+    destination.write_bytes(b"theirs")
+    fetch(["http://no-such-host.invalid/file.gz"], destination, MD5, WAY_OUT)
+    assert destination.read_bytes() == b"theirs"
 
 
 def test_a_failure_says_what_to_do_and_leaves_nothing(server, tmp_path):
     destination = tmp_path / "file.gz"
     urls = [f"{server}/missing.gz", f"{server}/page.gz", "http://no-such-host.invalid/file.gz"]
     with pytest.raises(DataError) as raised:
-        fetch(urls, destination, MD5)
+        fetch(urls, destination, MD5, WAY_OUT)
     message = str(raised.value)
-    assert message.startswith(f"{destination}: missing")
+    assert message.startswith(f"{destination}: missing, and could not be downloaded (")
+    assert message.endswith(f"); {WAY_OUT}")
+    assert "\n" not in message
     assert all(url in message for url in urls)
     assert "404" in message
     assert "MD5" in message
-    assert [p.name for p in tmp_path.iterdir()] == ["server"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["server"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(server, tmp_path):
     (tmp_path / "root").write_text("")
-    with pytest.raises(DataError, match=r"root/file\.gz: missing.*data\.root"):
-        fetch(["http://127.0.0.1:9/file.gz"], tmp_path / "root" / "file.gz", MD5)
+    with pytest.raises(DataError, match=r"root/file\.gz: missing.*(Not a directory|File exists)"):
+        fetch([f"{server}/file.gz"], tmp_path / "root" / "file.gz", MD5, WAY_OUT)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from checks import WithoutFloat64
 from densities import Gaussian
 from torch import Tensor
 from tqdm import tqdm
@@ -104,6 +105,14 @@ def test_the_seed_draws_other_noise(gaussian: Gaussian, images: Tensor) -> None:
     one, same, other = (loss_by_level(score, images[:50], SIGMAS, seed=seed) for seed in (0, 0, 1))
     assert one == same
     assert one.twice_the_loss_per_dim != other.twice_the_loss_per_dim
+
+
+def test_a_device_without_float64(images: Tensor) -> None:
+    def score(x: Tensor, sigma: Tensor) -> Tensor:
+        return -x
+
+    found = loss_by_level(lambda x, sigma: score(x, sigma).as_subclass(WithoutFloat64), images[:50], SIGMAS)
+    assert found == loss_by_level(score, images[:50], SIGMAS)
 
 
 def test_progress_counts_every_evaluation(monkeypatch: pytest.MonkeyPatch, images: Tensor) -> None:

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
 from ncsn.errors import DataError
 from ncsn.evaluation import Inception, Reference, ScoreSettings, compute_scores, extract, images_of
-from ncsn.evaluation.inception import WEIGHTS_FILE, WEIGHTS_SHA256
+from ncsn.evaluation.inception import WEIGHTS_FILE, WEIGHTS_SHA256, WEIGHTS_URL
 from ncsn.images import save_png
 
 
@@ -104,40 +103,47 @@ def hub(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_file_in_pytorchs_cache_is_found(weights, hub, monkeypatch):
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr("pooch.retrieve", lambda *_, **__: pytest.fail("downloaded"))
     hub.mkdir(parents=True)
     (hub / WEIGHTS_FILE).symlink_to(weights)
     assert Inception().checksum == Inception(str(weights)).checksum
 
 
 def test_a_file_that_is_not_there_is_downloaded(weights, hub, monkeypatch):
-    def download(url: str, destination: str, hash_prefix: str) -> None:
-        assert (url, hash_prefix) == (theirs.URL_INCEPTION_V3, WEIGHTS_SHA256)
-        Path(destination).write_bytes(weights.read_bytes())
+    def retrieve(url: str, known_hash: str, fname: str, path: Path, progressbar: bool) -> None:
+        assert (url, known_hash) == (theirs.URL_INCEPTION_V3, f"sha256:{WEIGHTS_SHA256}")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes(weights.read_bytes())
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr("pooch.retrieve", retrieve)
     assert Inception().checksum == Inception(str(weights)).checksum
+    assert (hub / WEIGHTS_FILE).is_file()
 
 
 def test_without_a_network_one_error_says_what_to_do(hub, monkeypatch):
     def fail(*_, **__):
-        raise URLError("no network")
+        raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    monkeypatch.setattr("pooch.retrieve", fail)
     with pytest.raises(DataError) as error:
         Inception()
     message = str(error.value)
     assert message.startswith(
-        f"{hub / WEIGHTS_FILE}: missing and cannot be downloaded (<urlopen error no network>); "
+        f"{hub / WEIGHTS_FILE}: missing, and could not be downloaded ({WEIGHTS_URL}: no network); "
     )
     assert "\n" not in message
-    for part in (theirs.URL_INCEPTION_V3, "features.weights_path", str(hub), "features=classifier"):
+    for part in ("features.weights_path", str(hub), "features=classifier"):
         assert part in message
 
 
 def test_a_path_that_leads_nowhere(hub):
     with pytest.raises(DataError, match=rf"^nowhere\.pth: missing; get {WEIGHTS_FILE} from https://.*=classifier"):
         Inception("nowhere.pth")
+
+
+def test_a_path_below_the_home_folder(weights, monkeypatch):
+    monkeypatch.setenv("HOME", str(weights.parent))
+    assert Inception(f"~/{weights.name}").checksum == Inception(str(weights)).checksum
 
 
 class Touch:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from checks import WithoutFloat64
 
 from ncsn.evaluation import nearest, neighbours
 
@@ -28,6 +29,14 @@ def test_it_equals_brute_force(small_blocks, k):
     found = nearest(queries, database, k)
     assert torch.equal(found.indices, indices)
     torch.testing.assert_close(found.distances, distances)
+
+
+def test_vectors_on_a_device_without_float64():
+    generator = torch.Generator().manual_seed(0)
+    queries, database = torch.randn(5, 4, generator=generator), torch.randn(30, 4, generator=generator)
+    found = nearest(queries.as_subclass(WithoutFloat64), database.as_subclass(WithoutFloat64), 3)
+    for a, b in zip(found, nearest(queries, database, 3), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_without_itself(small_blocks):

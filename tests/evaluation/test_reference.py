@@ -1,17 +1,22 @@
 import json
 import logging
 import shutil
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from judged import Averages
 from PIL import Image
-from torch_fidelity.metric_fid import fid_features_to_statistics
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from ncsn.data import ImageFolder
 from ncsn.errors import DataError
-from ncsn.evaluation import Reference, extract, image_sets
+from ncsn.evaluation import Reference, extract, frechet_distance, image_sets, reference
+from ncsn.evaluation.reference import statistics_of
 
 
 @pytest.fixture
@@ -61,6 +66,35 @@ def test_the_second_call_reads_no_image(root, folder, monkeypatch):
     assert first.key == second.key
 
 
+def test_statistics_are_those_of_torch_fidelity(monkeypatch):
+    monkeypatch.setattr(reference, "_BLOCK", 64 * 700)  # several blocks, the last one smaller
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(64, 64, generator=generator)
+    # As large as Inception's, and far from 0 compared with their spread.
+    sets = [0.4 + torch.randn(5000, 64, generator=generator) @ mixed * scale for scale in (0.01, 0.011)]
+    ours, theirs = ([of(features) for features in sets] for of in (statistics_of, fid_features_to_statistics))
+    for features, a, b in zip(sets, ours, theirs, strict=True):
+        assert (a["mu"].dtype, a["sigma"].dtype) == (b["mu"].dtype, b["sigma"].dtype)
+        np.testing.assert_allclose(a["mu"], features.double().mean(0), rtol=1e-7)
+        np.testing.assert_allclose(a["sigma"], b["sigma"], rtol=1e-9, atol=1e-12)
+    expected = fid_statistics_to_metric(*theirs, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(*ours) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(ours[0], theirs[1]) == pytest.approx(expected, rel=1e-5)  # a reference made by theirs
+
+
+def test_statistics_take_no_memory_that_grows_with_the_features(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "_BLOCK", 2**14)  # 128 KB of float64
+    np.save(tmp_path / "features.npy", np.ones((200_000, 8), np.float32))
+    features = torch.from_numpy(np.load(tmp_path / "features.npy", mmap_mode="c"))
+    tracemalloc.start()
+    try:
+        statistics_of(features)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < features.nbytes / 10
+
+
 @pytest.mark.parametrize("kind", ["folder", "npz"])
 def test_of_a_folder_likewise(root, folder, monkeypatch, kind):
     images = torch.cat(list(image_sets.images_of(root).batches(40)))
@@ -75,6 +109,25 @@ def test_of_a_folder_likewise(root, folder, monkeypatch, kind):
         monkeypatch.setattr(kind_of_set, "batches", lambda *_: pytest.fail("images read again"))
     second = Reference.of_folder(path, network, folder)
     assert torch.equal(first.features.features, second.features.features)
+
+
+def test_of_two_at_the_same_time_one_computes(root, folder):
+    data, networks, together = prepared(root), [Averages(), Averages()], threading.Barrier(2)
+
+    def of(network):
+        together.wait()
+        return Reference.of(data, "train", network, folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(of, networks)
+    assert torch.equal(first.features.features, second.features.features)
+    assert sorted(sum(network.batches) for network in networks) == [0, 30]
+
+
+def test_folders_below_the_home_folder(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    Reference.of_folder(Path("~/raw"), Averages(), Path("~/kept"))
+    assert len(list((root.parent / "kept").glob("[!.]*"))) == 1
 
 
 class ImageFolderWithCrop(ImageFolder):
@@ -212,7 +265,7 @@ def test_a_folder_that_cannot_be_written(root, tmp_path):
 
 
 def test_data_that_is_not_prepared(root, folder):
-    with pytest.raises(DataError, match=r"prepare_data\(\) makes it"):
+    with pytest.raises(DataError, match=r"call prepare_data\(\) first"):
         Reference.of(ImageFolder(root=str(root), image_size=8), "train", Averages(), folder)
 
 

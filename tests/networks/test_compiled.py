@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounter
 from ncsn import noise
 from ncsn.networks import NCSN, EnergyNCSN, NCSNv2
 from ncsn.networks.blocks import (
+    Between,
     CondInstanceNormPlusPlus,
     Float32Conv,
     MeanPooledConv,
@@ -38,7 +39,7 @@ class Small(RefineNet):
         super().__init__(1, num_filters, 8, [StageShape(1)], norm, refine_norm=norm)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.run(x, (sigma[:, None] - SIGMAS).abs().argmin(dim=1))
+        return self.run(x, Between.at(noise.position(sigma, SIGMAS)))
 
 
 class Smallest(nn.Module):
@@ -51,7 +52,7 @@ class Smallest(nn.Module):
         self.block = ResidualBlock(4, 4, norm, downsample=True)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        h = self.block(self.stem(2 * x - 1), (sigma[:, None] - SIGMAS).abs().argmin(dim=1))
+        h = self.block(self.stem(2 * x - 1), Between.at(noise.position(sigma, SIGMAS)))
         return self.head(elu(F.interpolate(h, x.shape[2:], mode="bilinear", align_corners=True)))
 
 

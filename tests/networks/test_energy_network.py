@@ -83,11 +83,16 @@ def test_has_the_parameters_of_the_score_network() -> None:
     assert sum(p.numel() for p in network().parameters()) == sum(p.numel() for p in plain.parameters())
 
 
-def test_between_levels_it_is_the_energy_of_the_nearest() -> None:
-    score, (x, _) = network(), batch()
-    for sigma, nearest in ((2.0, SIGMAS[0]), (0.4, SIGMAS[1]), (0.01, SIGMAS[2])):
-        for call in (score, score.energy):
-            torch.testing.assert_close(call(x, levels(sigma, x)), call(x, nearest.expand(len(x))))
+@pytest.mark.parametrize("sigma", [2.0, 0.5, 0.2, 0.01])
+def test_between_and_beyond_its_levels_it_is_the_same_formula(sigma: float) -> None:
+    score, (x, _) = network().double(), batch()
+    x = x.double()
+    at, f = levels(sigma, x), score.network.network
+    expected = (2 * x - 1) / (1 + 4 * sigma**2) ** 0.5 + sigma * f(x, at)
+    torch.testing.assert_close(score.energy(x, at), expected.square().sum((1, 2, 3)) / 2)
+    v, h = noise_of(2)(x), 1e-5
+    slope = (score.energy(x + h * v, at) - score.energy(x - h * v, at)) / (2 * h)
+    torch.testing.assert_close((score(x, at) * v).sum((1, 2, 3)), -slope, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ncsn import noise
 from ncsn.checkpoint.authors import rename_authors_state
 from ncsn.networks import NCSN
-from ncsn.networks.blocks import CondInstanceNormPlusPlus, MeanPooledConv, NoNorm, ResidualBlock
+from ncsn.networks.blocks import Between, CondInstanceNormPlusPlus, MeanPooledConv, NoNorm, ResidualBlock
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -56,12 +56,14 @@ def test_norm_is_its_formula() -> None:
     torch.manual_seed(0)
     norm = CondInstanceNormPlusPlus(6, num_levels=3).double()
     torch.nn.init.normal_(norm.embed.weight)
-    x, level = 3 + torch.randn(4, 6, 5, 7, dtype=torch.float64), torch.tensor([0, 2, 1, 2])
-    gamma, alpha, beta = norm.embed(level)[..., None, None].chunk(3, dim=1)
+    x, position = 3 + torch.randn(4, 6, 5, 7, dtype=torch.float64), torch.tensor([0, 2, 0.25, 1.5])
+    sets = norm.embed.weight
+    rows = torch.stack([sets[0], sets[2], 0.75 * sets[0] + 0.25 * sets[1], (sets[1] + sets[2]) / 2])
+    gamma, alpha, beta = rows[..., None, None].chunk(3, dim=1)
     mu, s = x.mean((2, 3), keepdim=True), (x.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
     m, v = mu.mean(1, keepdim=True), (mu.var(1, keepdim=True) + 1e-5).sqrt()
     expected = gamma * ((x - mu) / s + alpha * (mu - m) / v) + beta
-    torch.testing.assert_close(norm(x, level), expected)
+    torch.testing.assert_close(norm(x, Between.at(position)), expected)
 
 
 @pytest.mark.parametrize(("size", "channels", "filters"), [(8, 1, 4), (10, 2, 6), (32, 3, 8), (64, 3, 4)])
@@ -72,11 +74,37 @@ def test_any_even_size_any_channels_any_width(size: int, channels: int, filters:
     assert net(x, sigmas[[0, 9]]).shape == x.shape
 
 
-def test_sigma_selects_the_nearest_level() -> None:
-    sigmas = noise.geometric(1, 0.01, 10)
-    net = NCSN(sigmas, image_size=8, num_filters=4)
-    assert net.level(sigmas).tolist() == list(range(10))
-    assert net.level(torch.tensor([7.0, 1e-4, 0.62])).tolist() == [0, 9, 1]
+def small(sigmas: torch.Tensor) -> NCSN:
+    torch.manual_seed(0)
+    return NCSN(sigmas, image_size=8, in_channels=1, num_filters=4).requires_grad_(False)
+
+
+def test_between_two_levels_their_embeddings_are_interpolated_in_log_sigma() -> None:
+    sigmas = torch.tensor([1.0, 0.5, 0.125])
+    net, middle = small(sigmas), small(sigmas)
+    x = torch.rand(1, 1, 8, 8)
+    for module in middle.modules():
+        if isinstance(module, CondInstanceNormPlusPlus):
+            module.embed.weight[1] = module.embed.weight[1:].mean(0)
+    torch.testing.assert_close(net(x, torch.tensor([0.25])), middle(x, sigmas[1:2]))
+    above, between, below = net(x.expand(3, -1, -1, -1), torch.tensor([0.5, 0.25, 0.125]))
+    assert min((above - between).norm(), (below - between).norm()) > 1e-3 * between.norm()
+
+
+def test_beyond_its_levels_the_score_of_the_end_is_scaled() -> None:
+    sigmas = noise.geometric(1, 0.01, 5)
+    net, x = small(sigmas), torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(net(x, torch.tensor([4.0])), net(x, sigmas[:1]) / 4)
+    torch.testing.assert_close(net(x, torch.tensor([0.005])), net(x, sigmas[-1:]) * 2)
+
+
+def test_at_no_noise_level_there_is_no_score() -> None:
+    """Rather than that of some level; the other rows are what they are."""
+    sigmas = noise.geometric(1, 0.01, 5)
+    net, x = small(sigmas), torch.rand(1, 1, 8, 8)
+    out = net(x.expand(4, -1, -1, -1), torch.tensor([0.0, -1.0, torch.nan, 0.01]))
+    assert out[:3].isnan().all()
+    torch.testing.assert_close(out[3:], net(x, sigmas[-1:]))
 
 
 def test_every_level_has_its_own_conditioning() -> None:

@@ -67,6 +67,33 @@ def test_the_variance_is_that_of_chains_in_a_gaussian() -> None:
     assert x.var().item() == pytest.approx(noise.variance_ratio(0.3, 1.0, gamma, steps), rel=0.01)
 
 
+def test_over_a_ladder_chains_carry_more_than_one_level_leaves() -> None:
+    """The published settings for CIFAR-10, by the recursion and by chains in a Gaussian."""
+    sigmas, epsilon, steps = noise.geometric(50, 0.01, 232), 2 * 6.2e-6, 5
+    gamma = noise.ratio(sigmas)
+    found = noise.ladder_variance_ratio(epsilon, 0.01, gamma, steps)
+    assert found == pytest.approx(1.128, abs=1e-3)
+    assert noise.variance_ratio(epsilon, 0.01, gamma, steps) == pytest.approx(1.055, abs=1e-3)
+
+    variance, eta = 50.0**2, epsilon / 2 / 0.01**2
+    for sigma in sigmas.tolist():
+        for _ in range(steps):
+            variance = (1 - eta) ** 2 * variance + 2 * eta * sigma**2
+    assert variance / 0.01**2 == pytest.approx(found, rel=1e-5)
+
+    x = 50 * torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    *_, state = AnnealedLangevin(steps, epsilon)(lambda x, sigma: -x / sigma[:, None] ** 2, x, sigmas)
+    assert state.x.var().item() / 0.01**2 == pytest.approx(found, rel=0.04)  # 4 standard errors
+
+
+@pytest.mark.parametrize(
+    ("eta", "gamma", "steps"), [(0.05, 1.5, 3), (2.0, 1.01, 5), (2.5, 1.01, 5), (1.9, 2.9, 1)], ids=str
+)
+def test_noise_that_grows_over_a_ladder_has_no_bound(eta: float, gamma: float, steps: int) -> None:
+    assert noise.ladder_variance_ratio(2 * eta, 1.0, gamma, steps) == math.inf
+
+
 @pytest.mark.parametrize(("epsilon", "expected"), [(2e-5, 0.316), (6.2e-6, 0.176), (3.3e-6, 0.128), (1.8e-6, 0.095)])
 def test_snr_is_that_of_the_sde_paper(epsilon: float, expected: float) -> None:
     assert noise.snr(2 * epsilon, 0.01) == pytest.approx(expected, abs=6e-4)

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import hydra
 import torch
-from lightning import Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 from torch import Tensor, distributed
 
@@ -30,7 +29,7 @@ from ncsn.runs.folder import Run
 from ncsn.runs.loggers import build_dashboards, finish_dashboards
 from ncsn.samplers import DivergedError
 from ncsn.sampling.drawing import draw_into
-from ncsn.sampling.prepare import load, prepare
+from ncsn.sampling.prepare import build_trainer, load, prepare
 from ncsn.sampling.tasks import Generate
 from ncsn.sampling.tasks.images import training_data
 
@@ -111,7 +110,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     options = {"batch_size": config.batch_size, "seed": config.seed}
     folder = prepared.folder(task, config.out, seed=config.seed, batch_size=min(config.batch_size, num_samples))
     start = time.perf_counter()
-    draw_into(folder, task, build(config.trainer, "trainer"), **options)
+    draw_into(folder, task, build_trainer(config.trainer), **options)
     seconds = {"sampling": time.perf_counter() - start}
     images = images_of(folder.path / "samples.npz")
     # Evaluations of an energy come on top, and are not counted.
@@ -161,7 +160,7 @@ def _data(config: DictConfig) -> ImageDataModule | None:
 
 def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     # Samples are drawn as precisely as the user says, features always computed in full precision.
-    trainer: Trainer = build(OmegaConf.create({**config.trainer, "precision": "32-true"}), "trainer")
+    trainer = build_trainer(config.trainer, precision="32-true")
     if data is not None:
         data.prepare_data()
     network = build_features(config.features, data)
@@ -209,7 +208,7 @@ def _publish(config: DictConfig, run: Run | None, records: list[dict[str, Any]])
             log.warning("logger: the checkpoint lies in no folder of a run; the scores go to no dashboard")
         return
     try:
-        for logger in build_dashboards(config.logger, run, job_type="evaluate"):
+        for logger in build_dashboards(config.logger, run, evaluation=True):
             for record in records:
                 step = record["checkpoint"]["step"]
                 logger.log_metrics({f"eval/{name}": value for name, value in record["scores"].items()}, step)

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lightning import Trainer
 from omegaconf import DictConfig
 from pydantic import Field
 
@@ -14,7 +13,7 @@ from ncsn.report import refresh_report
 from ncsn.runs.folder import Run
 from ncsn.sampling.drawing import batches_of, draw_into
 from ncsn.sampling.folder import Format
-from ncsn.sampling.prepare import largest_batch, prepare
+from ncsn.sampling.prepare import build_trainer, largest_batch, prepare
 from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -45,15 +44,17 @@ def sample(config: DictConfig) -> Path:
     path = resolve(config.ckpt)
     prepared = prepare(config, path)
     score = prepared.score
-    trainer: Trainer = build(config.trainer, "trainer")
+    trainer = build_trainer(config.trainer)
     given = {"score": score, "sampler": prepared.sampler, "num_samples": config.num_samples}
     task: Task = build(config.task, "task", **given)
 
     batch_size = largest_batch(task, trainer) if config.batch_size == "auto" else config.batch_size
     first = len(batches_of(task, batch_size)[0])
     folder = prepared.folder(task, config.out, seed=config.seed, batch_size=first)
-    log.info(f"{task.num_chains} samples from {path}: {score.step} steps, {score.weights} weights, {task.sampler}")
-    if config.batch_size == "auto":
+    if trainer.is_global_zero:
+        log.info(
+            f"{task.num_chains} samples from {path}: {score.step} steps, {score.weights} weights, {task.sampler}"
+        )
         log.info(f"batch_size={batch_size}")
     options = {"batch_size": batch_size, "seed": config.seed, "format": config.format, "frames": config.trajectory}
     draw_into(folder, task, trainer, **options)

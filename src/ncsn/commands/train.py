@@ -163,6 +163,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
 def _record(config: DictConfig, job: Job, trainer: Trainer, _: LightningModule) -> None:
     """Writes the configuration, when the data is there and nothing is left to be refused."""
     if trainer.is_global_zero:
+        job.run.record()
         job.run.record_config(_plain(config), job.overrides)
 
 

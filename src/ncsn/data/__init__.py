@@ -1,4 +1,4 @@
-"""Data sets: one Lightning data module, and one small file a set that says where its images come from."""
+"""Data sets: one Lightning data module, and per data set one small file that says where its images come from."""
 
 from ncsn.data.celeba import CelebA
 from ncsn.data.cifar10 import CIFAR10

@@ -6,10 +6,10 @@ A cache is a folder with
     labels.npy   int64 (N,), if the set has labels
     meta.json    what it was made from; a cache whose meta.json is not the expected one is stale
 
-and, once it has been asked for, distance.json: the largest distance between two of the images (`training/levels.py`).
+and, once it has been computed, distance.json: the largest distance between two of the images (`training/levels.py`).
 
-It is written under a temporary name and renamed when it is whole, so that a killed process leaves nothing
-that looks like a cache, and several processes may build the same one.
+It is written under a temporary name and renamed when it is complete, so that a killed process leaves nothing
+that looks like a cache. Of several processes that need the same cache, one builds it while the others wait.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,12 @@ from ncsn.files import one_process_at_a_time
 
 FORMAT = 1  # raise it when what is written below changes
 
-_IMAGES_A_TASK = 64
+_IMAGES_PER_TASK = 64
 _ABANDONED_AFTER = 24 * 3600  # seconds
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> str:
-    """A digest of the names (from `root`), sizes and times of modification of files.
+    """A digest of the names (relative to `root`), sizes and modification times of files.
 
     Raises:
         DataError: a file is missing, e.g. a link that leads nowhere.
@@ -52,8 +52,16 @@ def fingerprint(files: Iterable[Path], root: Path) -> str:
             status = file.stat()
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror}); replace or remove it") from error
-        digest.update(repr((os.path.relpath(file, root), status.st_size, status.st_mtime_ns)).encode())
+        digest.update(repr((relative(file, root), status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()
+
+
+def relative(path: str | Path, start: str | Path) -> str:
+    """The way from one folder to a file or another folder; on Windows, the absolute path if that is another drive."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:
+        return os.path.abspath(path)
 
 
 def is_current(folder: Path, meta: dict[str, Any]) -> bool:
@@ -83,24 +91,26 @@ def load_meta(folder: Path) -> dict[str, Any]:
 def build(
     folder: Path,
     meta: dict[str, Any],
-    images: np.ndarray | DecodedFiles,
-    labels: np.ndarray | None,
+    read: Callable[[], tuple[np.ndarray | DecodedFiles, np.ndarray | None]],
     shape: tuple[int, int, int],
 ) -> None:
-    """Write a cache, in place of a stale one if there is one.
+    """Write a cache unless it is current, in place of a stale one if there is one.
 
     Args:
-        folder: where; the folders above it are made if need be.
+        folder: where; parent folders are created.
         meta: what `is_current` will compare.
-        images: N images, each uint8 of the given shape; asked for one by one, from several threads.
-        labels: N whole numbers, or None.
+        read: gives N images, each uint8 of the given shape, and N integer labels or None. It is called in one process
+            at a time. The images are asked for one by one, from several threads.
         shape: (C, H, W).
 
     Raises:
-        DataError: the folder cannot be written, or whatever `images` raises; nothing is left behind.
+        DataError: the folder cannot be written, or whatever reading raises; nothing is left behind.
     """
     try:
         with published(folder, meta) as temporary:
+            if temporary is None:
+                return
+            images, labels = read()
             _write_images(temporary / "images.npy", images, shape)
             if labels is not None:
                 np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
@@ -112,17 +122,24 @@ def build(
 
 
 @contextlib.contextmanager
-def published(folder: Path, meta: dict[str, Any]) -> Iterator[Path]:
-    """Gives a folder to write to, which becomes `folder` at the end, with `meta`; a failure leaves nothing behind."""
-    temporary = _temporary(folder)
-    try:
-        temporary.mkdir(parents=True)
-        _remove_abandoned(folder)
-        yield temporary
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
-        _publish(temporary, folder, meta)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def published(folder: Path, meta: dict[str, Any]) -> Iterator[Path | None]:
+    """Gives a folder to write to, which becomes `folder` at the end, with `meta`; a failure leaves nothing behind.
+
+    Other processes wait meanwhile, and are then given None: `folder` is current.
+    """
+    with one_process_at_a_time(folder):
+        if is_current(folder, meta):
+            yield None
+            return
+        temporary = _temporary(folder)
+        try:
+            temporary.mkdir(parents=True)
+            _remove_abandoned(folder)
+            yield temporary
+            (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
+            _publish(temporary, folder, meta)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_images(folder: Path) -> Tensor:
@@ -154,11 +171,11 @@ def _load(path: Path, **options: Any) -> np.ndarray:
 
 
 def _not_there(path: Path) -> DataError:
-    return DataError(f"{path}: not there yet; prepare_data() makes it")
+    return DataError(f"{path}: missing; call prepare_data() first")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: damaged ({error}); delete the folder and it will be made anew")
+    return DataError(f"{path}: damaged ({error}); delete its folder, and it will be made again")
 
 
 def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:
@@ -170,7 +187,7 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(total, *shape))
 
     def write(start: int) -> int:
-        stop = min(start + _IMAGES_A_TASK, total)
+        stop = min(start + _IMAGES_PER_TASK, total)
         for i in range(start, stop):
             out[i] = images[i]
         return stop - start
@@ -179,21 +196,20 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
         ThreadPoolExecutor() as pool,
         tqdm(total=total, desc=path.parent.name.split(".")[0], unit="image", delay=2) as bar,
     ):
-        for written in pool.map(write, range(0, total, _IMAGES_A_TASK)):
+        for written in pool.map(write, range(0, total, _IMAGES_PER_TASK)):
             bar.update(written)
     out.flush()
 
 
 def _publish(temporary: Path, folder: Path, meta: dict[str, Any]) -> None:
-    """Give a finished cache its name, unless another process was first with the same one."""
-    with one_process_at_a_time(folder):  # or one process could take away what another has given
-        if is_current(folder, meta):
-            return
-        if folder.exists():
-            stale = _temporary(folder)
-            folder.rename(stale)
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary.rename(folder)
+    """Give a finished cache its name, unless another process was first, where no lock can be made."""
+    if is_current(folder, meta):
+        return
+    if folder.exists():
+        stale = _temporary(folder)
+        folder.rename(stale)
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary.rename(folder)
 
 
 def _temporary(folder: Path) -> Path:
@@ -201,7 +217,7 @@ def _temporary(folder: Path) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Clear away what killed processes left; what another process is writing now is younger."""
+    """Remove what killed processes left; what another is writing now, where no lock can be made, is younger."""
     for path in folder.parent.glob(f"{folder.name}.*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from PIL import Image
-from torchvision.transforms.functional import center_crop, resize
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 
 _TRAIN, _VALIDATION, _TEST = 0, 1, 2  # as list_eval_partition.txt has them
-_LAST_TRAIN, _LAST_VALIDATION = 162_770, 182_637  # numbers of the files
+_LAST_TRAIN, _LAST_VALIDATION = 162_770, 182_637  # the last files by number
 _SIZE = (178, 218)  # width, height
 _SITE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
@@ -25,9 +24,9 @@ class CelebA(ImageDataModule):
     """Faces, 162,770 to train on and 19,867 held out: centre crop of 140×140, resized to `image_size`.
 
     The files are `000001.jpg`, …, all or some of them, in `<root>/celeba/img_align_celeba`, in
-    `<root>/img_align_celeba` or in `<root>`. The official partition is read from `list_eval_partition.txt`
-    beside them, or else follows from the numbers. Of a selection without validation images the test images
-    are held out.
+    `<root>/img_align_celeba` or in `<root>`. The official split is read from `list_eval_partition.txt`
+    beside them, or else follows from the files' numbers. If there are no validation images, the test images are
+    held out.
     """
 
     name: str = "celeba"
@@ -46,13 +45,15 @@ class CelebA(ImageDataModule):
         chosen = images[_TRAIN] if split == "train" else images[_VALIDATION] or images[_TEST]
         if not chosen:
             numbers = f"up to {_LAST_TRAIN}" if split == "train" else f"above {_LAST_TRAIN}"
-            raise DataError(f"{folder}: no {split} images, whose numbers are {numbers}; get them from {_SITE}")
+            raise DataError(f"{folder}: no {split} images, which are those numbered {numbers}; get them from {_SITE}")
         return chosen
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, None]:
         return DecodedFiles(files, self.channels, self._transform), None
 
     def _transform(self, image: Image.Image) -> Image.Image:
+        from torchvision.transforms.functional import center_crop, resize
+
         if image.size != _SIZE:
             raise ValueError(f"expected {_SIZE[0]}×{_SIZE[1]} pixels, found {image.width}×{image.height}")
         return resize(center_crop(image, [140, 140]), [self.image_size, self.image_size])
@@ -74,7 +75,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _partition(folder: Path) -> Callable[[str], int]:
-    """What part of the set a file belongs to, by its name."""
+    """A function from a file's name to the part of the set that it belongs to."""
     for path in (folder / "list_eval_partition.txt", folder.parent / "list_eval_partition.txt"):
         if path.is_file():
             return _read_partition(path)

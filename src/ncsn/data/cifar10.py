@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
-from torchvision.datasets import CIFAR10 as Published
 
 from ncsn.data.download import fetch
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 
+_FOLDER, _ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
+_URL = f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}"
+_MD5 = "c58f30108f718f92721af3b95e74349a"
 _BATCHES: dict[Split, list[str]] = {
-    "train": [name for name, _ in Published.train_list],
-    "val": [name for name, _ in Published.test_list],
+    "train": [f"data_batch_{number}" for number in range(1, 6)],
+    "val": ["test_batch"],
 }
 
 
@@ -40,22 +42,22 @@ class CIFAR10(ImageDataModule):
     only_channels: ClassVar[int | None] = 3
 
     def files(self, split: Split) -> list[Path]:
-        batches = [Path(self.root, Published.base_folder, name) for name in _BATCHES[split]]
+        batches = [Path(self.root, _FOLDER, name) for name in _BATCHES[split]]
         missing = [batch for batch in batches if not batch.is_file()]
         if not missing:
             return batches
-        archive = Path(self.root, Published.filename)
-        if not archive.is_file() and self.download:
-            fetch([Published.url], archive, Published.tgz_md5)
+        archive = Path(self.root, _ARCHIVE)
         if not archive.is_file():
-            raise DataError(
-                f"{missing[0]}: missing; put {Published.url} into {self.root} (unpacked or not), "
-                f"set data.root to the folder that has {Published.base_folder}, or set data.download=true"
+            way_out = (
+                f"put {_URL} into {self.root}, unpacked or not, or set data.root to the folder that has {_FOLDER}"
             )
+            if not self.download:
+                raise DataError(f"{missing[0]}: missing; {way_out}, or set data.download=true")
+            fetch([_URL], archive, f"md5:{_MD5}", way_out)
         return [archive]
 
     def read(self, split: Split, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-        packed = files[0].name == Published.filename
+        packed = files[0].name == _ARCHIVE
         batches = _read_archive(files[0], _BATCHES[split]) if packed else [_read_file(file) for file in files]
         images, labels = zip(*batches, strict=True)
         return np.concatenate(images), np.concatenate(labels)
@@ -92,8 +94,7 @@ def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return read_batch(file)
     except Exception as error:  # bytes that are no pickle can ask the unpickler for anything
         raise DataError(
-            f"{path}: expected a pickled batch of CIFAR-10, but it cannot be read ({error!r}); "
-            f"replace it from {Published.url}"
+            f"{path}: expected a pickled batch of CIFAR-10, but it cannot be read ({error!r}); replace it from {_URL}"
         ) from error
 
 
@@ -109,6 +110,5 @@ def _read_archive(path: Path, names: list[str]) -> list[tuple[np.ndarray, np.nda
         return [batches[name] for name in names]
     except Exception as error:
         raise DataError(
-            f"{path}: expected the archive of CIFAR-10, but it cannot be read ({error!r}); "
-            f"replace it with {Published.url}"
+            f"{path}: expected the archive of CIFAR-10, but it cannot be read ({error!r}); replace it with {_URL}"
         ) from error

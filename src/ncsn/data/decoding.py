@@ -7,25 +7,25 @@ from typing import IO, Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import InterpolationMode, center_crop, resize
 
 from ncsn.errors import DataError
 
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
 
 class Source(Protocol):
-    """What holds an encoded image: a path, or something that can be opened like one. Its text names it in errors."""
+    """What holds an encoded image: a path, or something that can be opened like one. Errors name it by its `str`."""
 
     def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
 
 
 class DecodedFiles:
-    """Image files, each decoded when it is asked for: item i is uint8 (C, H, W).
+    """Image files that are decoded on access: item i is uint8 (C, H, W).
 
     Args:
-        files: where the images are; asked for one by one.
+        files: where the images are; accessed one by one.
         channels: C, 1 for grey or 3 for RGB.
-        transform: from a PIL image of mode L or RGB to one of the size wanted.
+        transform: turns a PIL image of mode L or RGB into one of the size wanted.
 
     Raises:
         DataError: on access, if the file is not an image that can be read and transformed.
@@ -50,22 +50,22 @@ class DecodedFiles:
 
 
 def find_images(folder: Path) -> Iterator[Path]:
-    """The image files in a folder and the folders in it, by their names, in no order; none if there is no folder."""
+    """The image files in a folder and its subfolders, by extension, in no order; none if there is no folder."""
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
                 yield Path(parent, name)
 
 
 def open_image(path: Path | IO[bytes], channels: int) -> Image.Image:
     """An image file as a PIL image of mode L (`channels` = 1) or RGB (3), upright.
 
-    Transparent parts become white; 16 bits a channel become 8. Raises what PIL raises.
+    Transparent parts become white; 16 bits per channel become 8. Raises what PIL raises.
     """
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, of which the range is not known")
+        raise ValueError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip
         image = Image.fromarray(np.round(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
     if image.getbands()[-1] == "A" or "transparency" in image.info:
@@ -74,6 +74,8 @@ def open_image(path: Path | IO[bytes], channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def fit(image: Image.Image, size: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR) -> Image.Image:
+def fit(image: Image.Image, size: int, interpolation: Literal["bilinear", "nearest"] = "bilinear") -> Image.Image:
     """An image as size × size pixels: its shorter side resized, then the centre cropped."""
-    return center_crop(resize(image, [size], interpolation), [size, size])
+    from torchvision.transforms.functional import InterpolationMode, center_crop, resize
+
+    return center_crop(resize(image, [size], InterpolationMode(interpolation)), [size, size])

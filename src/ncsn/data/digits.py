@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from ncsn.data.module import ImageDataModule, Split
 
@@ -28,6 +27,8 @@ class Digits(ImageDataModule):
         return []
 
     def read(self, split: Split, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)[:, None]
         order = np.random.RandomState(0).permutation(len(images))

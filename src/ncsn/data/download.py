@@ -1,59 +1,38 @@
 """Downloads that are complete and the right file, or did not happen."""
 
-import shutil
-import uuid
 from collections.abc import Sequence
-from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
-
-from torchvision.datasets.utils import check_integrity
-from tqdm import tqdm
 
 from ncsn.errors import DataError
+from ncsn.files import one_process_at_a_time
 
-_TIMEOUT = 30  # seconds without a byte
 
+def fetch(urls: Sequence[str], destination: Path, known_hash: str, way_out: str) -> None:
+    """Download a file from the first of `urls` that has it, unless another process has done so meanwhile.
 
-def fetch(urls: Sequence[str], destination: Path, md5: str) -> None:
-    """Get a file from the first of `urls` that has it.
+    Args:
+        destination: where the file goes; it appears there when it is complete and has been checked.
+        known_hash: "md5:…" or "sha256:…", in hexadecimal.
+        way_out: what the user can do if the download fails, for the error.
 
     Raises:
-        DataError: no address gave the file with this MD5, or it cannot be stored; `destination` is untouched.
+        DataError: no address gave the file with this hash, or it cannot be stored; `destination` is untouched.
     """
-    part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise DataError(
-            f"{destination}: missing, and cannot be downloaded to this folder ({error.strerror}); "
-            f"put {urls[0]} there, or set data.root to a folder that can be written"
-        ) from error
+    import pooch
+
+    pooch.get_logger().propagate = False  # it prints what it does itself, and Hydra's log would again
     failures = []
-    try:
+    with one_process_at_a_time(destination):
+        if destination.is_file():
+            return
         for url in urls:
             try:
-                _copy(url, part)
-            except (OSError, HTTPException) as error:
-                failures.append(f"{url}: {error}")
-                continue
-            if check_integrity(part, md5):
-                part.replace(destination)
+                pooch.retrieve(url, known_hash, destination.name, destination.parent, progressbar=True)
+            except OSError as error:  # of the network (requests' are of this kind), or of the disk
+                failures.append(f"{url}: {' '.join(str(error).split())}")
+            except ValueError:
+                algorithm, _, value = known_hash.partition(":")
+                failures.append(f"{url}: gave another file ({algorithm.upper()} is not {value})")
+            else:
                 return
-            failures.append(f"{url}: gave another file (MD5 is not {md5})")
-    finally:
-        part.unlink(missing_ok=True)
-    raise DataError(
-        f"{destination}: missing, and could not be downloaded ({'; '.join(failures)}); "
-        f"get {urls[0]} by other means and put it there"
-    )
-
-
-def _copy(url: str, path: Path) -> None:
-    with (
-        urlopen(url, timeout=_TIMEOUT) as response,
-        tqdm.wrapattr(response, "read", total=response.length, desc=path.name.split(".")[0]) as reader,
-        path.open("wb") as file,
-    ):
-        shutil.copyfileobj(reader, file)
+    raise DataError(f"{destination}: missing, and could not be downloaded ({'; '.join(failures)}); {way_out}")

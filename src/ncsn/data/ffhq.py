@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms.functional import resize
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.data.module import ImageDataModule, Split
@@ -27,9 +26,9 @@ class FFHQ(ImageDataModule):
 
     The files are `00000.png` to `69999.png`, all or some of them, in one folder or in folders of a thousand
     (`00000/00000.png`), in `<root>/ffhq` or `<root>`, or in a folder there that is named after their size, as
-    `images256x256` and the published `images1024x1024` are; of several the smallest that is large enough is taken.
-    The partition is the one of Song & Ermon 2020, a tenth drawn by NumPy with their seed, and not the publisher's
-    (the first 60,000 to train on), which would leave other images held out than their networks had.
+    `images256x256` and the published `images1024x1024` are; if there are several, the smallest that is large
+    enough. The split is that of Song & Ermon 2020, who hold out a tenth, drawn by NumPy with their seed. The
+    publisher's split (the first 60,000 to train on) would hold out images that their networks were trained on.
     """
 
     name: str = "ffhq"
@@ -50,6 +49,8 @@ class FFHQ(ImageDataModule):
         return DecodedFiles(files, self.channels, self._transform), None
 
     def _transform(self, image: Image.Image) -> Image.Image:
+        from torchvision.transforms.functional import resize
+
         if image.width != image.height or image.width < self.image_size:
             raise ValueError(
                 f"expected a square of {self.image_size} pixels or more, found {image.width}×{image.height}"
@@ -57,7 +58,7 @@ class FFHQ(ImageDataModule):
         return image if image.width == self.image_size else resize(image, [self.image_size])
 
     def _images(self) -> tuple[Path, list[tuple[int, Path]]]:
-        """The folder that is taken, and its images by their numbers."""
+        """The folder that is used, and its images with their numbers."""
         too_small = []
         for place in (Path(self.root, "ffhq"), Path(self.root)):
             sized = sorted((size, folder) for folder in _folders(place) if (size := _size(folder)))
@@ -75,7 +76,7 @@ class FFHQ(ImageDataModule):
 
 @cache
 def _held_out() -> frozenset[int]:
-    """Numbers of the images that the authors' code held out."""
+    """Numbers of the images that the authors' code holds out."""
     numbers = list(range(_TOTAL))
     np.random.RandomState(2019).shuffle(numbers)
     return frozenset(numbers[int(_TOTAL * 0.9) :])
@@ -91,7 +92,7 @@ def _size(folder: Path) -> int | None:
 
 
 def _numbered(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Images of a folder and of the folders of a thousand in it."""
+    """The images in a folder and in its folders of a thousand, with their numbers."""
     thousands = [path for path in _folders(folder) if re.fullmatch(r"\d{5}", path.name)]
     for place in [folder, *thousands]:
         for path in place.iterdir() if place.is_dir() else ():

@@ -5,9 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
-from ncsn.data.decoding import DecodedFiles, find_images, fit
+from ncsn.data.decoding import EXTENSIONS, DecodedFiles, find_images, fit
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 from ncsn.random import key_to_seed
@@ -15,12 +13,12 @@ from ncsn.random import key_to_seed
 
 @dataclass(kw_only=True, eq=False)
 class ImageFolder(ImageDataModule):
-    """The images in a folder and the folders in it: shorter side resized to `image_size`, centre crop.
+    """The images in a folder and its subfolders: shorter side resized to `image_size`, centre crop.
 
-    Which images are held out depends on the seed and on their names, not on the order they are found in.
+    Which images are held out depends on the seed and on their names, not on the order in which they are found.
 
     Args:
-        val_fraction: how many of the images are held out; at least one is.
+        val_fraction: fraction of the images that is held out; at least one image is.
     """
 
     name: str = "image_folder"
@@ -41,7 +39,7 @@ class ImageFolder(ImageDataModule):
             raise DataError(f"{root}: not a folder; set data.root to the folder that has the images")
         names = [path.relative_to(root).as_posix() for path in find_images(root)]
         if len(names) < 2:
-            raise DataError(f"{root}: expected two images or more, found {len(names)} {IMG_EXTENSIONS}")
+            raise DataError(f"{root}: expected at least two images ({', '.join(EXTENSIONS)}), found {len(names)}")
         names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))
         held_out = min(max(round(len(names) * self.val_fraction), 1), len(names) - 1)
         chosen = names[:held_out] if split == "val" else names[held_out:]

@@ -21,16 +21,16 @@ _environments: WeakValueDictionary[tuple, Any] = WeakValueDictionary()  # a proc
 
 @dataclass(kw_only=True, eq=False)
 class LSUN(ImageDataModule):
-    """Scenes of one category and the 300 held out of it: shorter side resized to `image_size`, centre crop.
+    """Scenes of one category, of which 300 are held out: shorter side resized to `image_size`, centre crop.
 
     The images are in `<category>_train_lmdb` and `<category>_val_lmdb`, as published (folders with `data.mdb`,
-    which the package lmdb reads), or else in `<category>_train` and `<category>_val`, folders of image files however
-    deep, as the set's own script exports them; all in `<root>/lsun` or in `<root>`.
+    which the package lmdb reads), or else in `<category>_train` and `<category>_val`, folders of image files, nested
+    or not, as LSUN's own script exports them; all in `<root>/lsun` or in `<root>`.
 
-    The cache is as large as the images decoded: LSUN bedroom has 3,033,042, and 149 GB at 128 pixels.
+    The cache holds all images decoded: the 3,033,042 of LSUN bedroom take 149 GB at 128 pixels.
 
     Args:
-        category: `church_outdoor`, `bedroom`, `tower` or any other of the set.
+        category: `church_outdoor`, `bedroom`, `tower` or any other of LSUN's.
     """
 
     name: str = "lsun"
@@ -66,10 +66,10 @@ class LSUN(ImageDataModule):
 
 
 class Database(Sequence["Value"]):
-    """The values of an LMDB folder in the order of their keys, read when they are opened, from any thread.
+    """The values of an LMDB folder in the order of their keys; each is read when it is opened, from any thread.
 
     Args:
-        folder: with `data.mdb`. It is opened for reading alone and need not be writable.
+        folder: has `data.mdb`. It is opened read-only and need not be writable.
 
     Raises:
         DataError: the package lmdb is missing, or the database cannot be read.
@@ -80,7 +80,7 @@ class Database(Sequence["Value"]):
             import lmdb
         except ModuleNotFoundError as error:
             raise DataError(
-                f"{folder}: to read it the package lmdb is needed; install it: pip install -e '.[lsun]'"
+                f"{folder}: reading it needs the package lmdb; install it: pip install -e '.[lsun]'"
             ) from error
         self.folder = folder
         try:

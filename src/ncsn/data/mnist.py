@@ -1,4 +1,4 @@
-"""MNIST, from the four files in IDX format that it was published as."""
+"""MNIST, from its four published files in IDX format."""
 
 import gzip
 import zlib
@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from torchvision.datasets import MNIST as Published
 
 from ncsn.data.download import fetch
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 
 _PREFIX: dict[Split, str] = {"train": "train", "val": "t10k"}
-_MD5 = dict(Published.resources)
+_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+_MD5 = {  # as torchvision publishes them
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,7 +50,7 @@ class MNIST(ImageDataModule):
         if images.shape[1:] != (28, 28) or not len(images):
             raise DataError(f"{files[0]}: expected images of 28×28, found an array of shape {images.shape}")
         if len(images) != len(labels):
-            raise DataError(f"{files[1]}: expected {len(images)} labels, one an image, found {len(labels)}")
+            raise DataError(f"{files[1]}: expected {len(images)} labels, one per image, found {len(labels)}")
         return images[:, None], labels
 
     def _file(self, name: str) -> Path:
@@ -53,14 +58,12 @@ class MNIST(ImageDataModule):
         compressed, plain = folder / f"{name}.gz", folder / name
         if not compressed.is_file() and plain.is_file():
             return plain
-        if not compressed.is_file() and self.download:
-            urls = [mirror + compressed.name for mirror in Published.mirrors]
-            fetch(urls, compressed, _MD5[compressed.name])
         if not compressed.is_file():
-            raise DataError(
-                f"{compressed}: missing; put {Published.mirrors[0]}{compressed.name} there, "
-                "set data.root to the folder that has MNIST/raw, or set data.download=true"
-            )
+            urls = [mirror + compressed.name for mirror in _MIRRORS]
+            way_out = f"put {urls[0]} there, or set data.root to the folder that has MNIST/raw"
+            if not self.download:
+                raise DataError(f"{compressed}: missing; {way_out}, or set data.download=true")
+            fetch(urls, compressed, f"md5:{_MD5[compressed.name]}", way_out)
         return compressed
 
 
@@ -71,10 +74,10 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     big-endian 32-bit number, the values (http://yann.lecun.com/exdb/mnist).
 
     Raises:
-        DataError: the file is not one with so many dimensions, or it is cut short.
+        DataError: the file is not in this format, has other dimensions, or is truncated.
     """
     expected = f"an IDX file of bytes in {dimensions} dimension{'s' * (dimensions > 1)}"
-    way_out = f"replace it with {Published.mirrors[0]}{path.name.removesuffix('.gz')}.gz"
+    way_out = f"replace it with {_MIRRORS[0]}{path.name.removesuffix('.gz')}.gz"
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

@@ -5,12 +5,13 @@ import math
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import lightning as L
 import numpy as np
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 
 from ncsn.data import cache, transforms
@@ -25,8 +26,8 @@ IN_MEMORY_BYTES = 4 * 2**30  # larger training sets stay on disk, memory-mapped
 
 
 @dataclass(kw_only=True, eq=False)
-class ImageDataModule(L.LightningDataModule, ABC):
-    """Images in [0, 1] for training and validation; a subclass says only where they come from.
+class ImageDataModule(LightningDataModule, ABC):
+    """Images in [0, 1] for training and validation; a subclass only says where they come from.
 
     With a trainer it is used like any data module. Without one:
 
@@ -36,14 +37,14 @@ class ImageDataModule(L.LightningDataModule, ABC):
         data.images("train")  # uint8 (60000, 1, 28, 28)
 
     Args:
-        name: of the set; part of the name of its cache.
+        name: of the data set; part of its cache's name.
         root: folder of the raw files.
         image_size: height and width in pixels.
         channels: 1 for grey, 3 for RGB.
-        batch_size: images in a batch, over all devices together.
+        batch_size: images per batch, over all devices together.
         flip: mirror training images left to right with probability 1/2.
-        dequantize: add uniform noise of one grey value to training images, x·255/256 + u/256.
-        seed: of the order of the images, the flips and the dequantisation.
+        dequantize: add uniform noise, one grey level wide, to training images: x·255/256 + u/256.
+        seed: for the order of the images, the flips and the dequantisation.
         cache_dir: folder for the decoded images, `<root>/cache` if None.
         device_resident: keep the training set on the accelerator; "auto": on a CUDA device, up to 4 GiB.
 
@@ -62,12 +63,15 @@ class ImageDataModule(L.LightningDataModule, ABC):
     cache_dir: str | None = None
     device_resident: bool | Literal["auto"] = "auto"
 
-    only_size: ClassVar[int | None] = None  # of sets that come in one size
+    only_size: ClassVar[int | None] = None  # for data sets that come in one size
     only_channels: ClassVar[int | None] = None
     cache_keys: ClassVar[tuple[str, ...]] = ("name", "image_size", "channels")  # what the cache depends on
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.root = os.path.expanduser(self.root)
+        if self.cache_dir is not None:
+            self.cache_dir = os.path.expanduser(self.cache_dir)
         self._require("batch_size", self.batch_size >= 1, "must be at least 1")
         self._require("image_size", self.image_size >= 1, "must be at least 1")
         self._require("channels", self.channels in (1, 3), "must be 1 (grey) or 3 (RGB)")
@@ -78,25 +82,25 @@ class ImageDataModule(L.LightningDataModule, ABC):
     def __str__(self) -> str:
         return repr(self)  # Lightning's goes through all loaders for it
 
-    # What a data set has to say.
+    # What a data set provides.
 
     @abstractmethod
     def files(self, split: Split) -> list[Path]:
-        """The files that the images of a split are made from; downloads them if it may.
+        """The files that the images of a split come from; downloads them if they are missing and it may.
 
         Raises:
-            DataError: they are not there.
+            DataError: a file is missing.
         """
 
     @abstractmethod
     def read(self, split: Split, files: list[Path]) -> tuple[np.ndarray | DecodedFiles, np.ndarray | None]:
-        """The images of a split, uint8 (N, C, H, W), and their labels, int (N,), if the set has some.
+        """The images of a split, uint8 (N, C, H, W), and their labels, int (N,), or None.
 
         Raises:
             DataError: a file is damaged, or not what it should be.
         """
 
-    # What anybody may ask for.
+    # What any caller may use.
 
     def images(self, split: Split) -> Tensor:
         """The images of a split, uint8 (N, C, H, W), memory-mapped.
@@ -111,7 +115,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         return cache.load_labels(self.cache_folder(split))
 
     def identity(self, split: Split) -> dict[str, Any]:
-        """What the images of a split are: data set, preprocessing, and a fingerprint of the files they come from.
+        """What identifies the images of a split: data set, preprocessing, and a fingerprint of their files.
 
         Raises:
             DataError: `prepare_data` has not been called.
@@ -121,7 +125,10 @@ class ImageDataModule(L.LightningDataModule, ABC):
     # What Lightning calls.
 
     def prepare_data(self) -> None:
-        """Decode the images into the cache, unless they are there already."""
+        """Decode the images into the cache unless they are there already.
+
+        Any process may call it, and all of them at once: one decodes, the others wait for it.
+        """
         for split in ("train", "val"):
             files = self.files(split)
             meta = {
@@ -129,13 +136,13 @@ class ImageDataModule(L.LightningDataModule, ABC):
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
             }
-            if not cache.is_current(self.cache_folder(split), meta):
-                images, labels = self.read(split, files)
+            folder = self.cache_folder(split)
+            if not cache.is_current(folder, meta):
                 shape = (self.channels, self.image_size, self.image_size)
-                cache.build(self.cache_folder(split), meta, images, labels, shape)
+                cache.build(folder, meta, partial(self.read, split, files), shape)
 
     def setup(self, stage: str | None = None) -> None:
-        """Check that the batch size suits the set and the number of devices.
+        """Check that the batch size fits the data set and the number of devices.
 
         Raises:
             ConfigError: it does not.
@@ -196,7 +203,7 @@ class ImageDataModule(L.LightningDataModule, ABC):
         """Batches in Lightning's "epoch": the whole run if it counts steps, otherwise None: a real epoch."""
         if self.trainer is None or self.trainer.max_steps < 1 or self.trainer.max_epochs not in (None, -1):
             return None
-        # One more than needed: the last step must not end the epoch, or a longer run could not go on from it.
+        # One more than needed: the last step must not end the epoch, or a longer run could not continue from it.
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches + 1
 
     def _overfitted(self, total: int) -> int:
@@ -208,8 +215,8 @@ class ImageDataModule(L.LightningDataModule, ABC):
 
     def _cache_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = {key: getattr(self, key) for key in self.cache_keys}
-        # Seen from the cache: a root moved together with its cache is still known, and two roots do not mix.
-        return {**parameters, "root": os.path.relpath(self.root, self._cache_dir)}
+        # Relative to the cache: a root moved together with its cache is still known, and two roots do not mix.
+        return {**parameters, "root": cache.relative(self.root, self._cache_dir)}
 
     @property
     def _cache_dir(self) -> Path:

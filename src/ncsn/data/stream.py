@@ -4,9 +4,9 @@ The number k of a training batch decides what is in it, and nothing else does: w
 
     epoch e = k // (N // B),   row j = k mod (N // B),   images order_e[j·B : (j + 1)·B],
 
-where order_e is a permutation seeded by (seed, e); the N mod B images left over wait for another order. So
-the k-th step of a run sees the same images after a restart and on any number of devices: of every batch a
-process takes the rows rank, rank + world_size, …
+where order_e is a permutation seeded by (seed, e); the remaining N mod B images are left out of that epoch.
+So the k-th step of a run sees the same images after a restart and on any number of devices: of every batch,
+a process takes the rows rank, rank + world_size, …
 """
 
 from collections import deque
@@ -36,20 +36,20 @@ class Batch(NamedTuple):
 
 
 class BatchStream:
-    """Training batches without end, in an order that depends on the seed alone.
+    """An endless stream of training batches, in an order that depends only on the seed.
 
     An iteration hands out `len(self)` batches, starting after the last one handed out by any iteration before
     it. The position is `number`; `state_dict` and `load_state_dict` carry it over a restart.
 
     Args:
         images: uint8 (N, C, H, W), in memory, memory-mapped, or on an accelerator; batches come from there.
-        batch_size: images in a batch over all processes together; at most N, divisible by `world_size`.
-        seed: of the order.
-        length: batches in one iteration, N // batch_size if None.
+        batch_size: images per batch, over all processes together; at most N, divisible by `world_size`.
+        seed: determines the order.
+        length: batches per iteration, N // batch_size if None.
         number: the first batch handed out.
         rank, world_size: this process and the number of processes.
         pin_memory: put batches where a CUDA device can copy them from without waiting.
-        read_ahead: batches prepared in the background; for images that come from a disk.
+        read_ahead: batches prepared in the background, for images on disk.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class BatchStream:
         return {"number": self.number}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on with batch `state["number"]`; iterations begun before are not affected."""
+        """Continue with batch `state["number"]`; iterations already begun are not affected."""
         self.number = state["number"]
 
     def _batches(self, first: int) -> Iterator[Batch]:
@@ -109,11 +109,11 @@ class BatchStream:
 class OrderedBatches:
     """Every image once, in order; the last batch may be smaller.
 
-    At most `world_size` − 1 images at the end are left out, so that all processes get batches of one size.
+    Up to `world_size` − 1 images at the end are left out, so that all processes get batches of the same size.
 
     Args:
         images: uint8 (N, C, H, W).
-        batch_size: images in a batch over all processes together; divisible by `world_size`.
+        batch_size: images per batch, over all processes together; divisible by `world_size`.
         rank, world_size: this process and the number of processes.
     """
 

@@ -1,4 +1,4 @@
-"""What happens to a batch on its way into a model. The random ones are given their random numbers."""
+"""What happens to a batch on its way into a model. Random numbers are passed in."""
 
 import torch
 from torch import Tensor

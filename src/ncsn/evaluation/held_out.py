@@ -63,8 +63,8 @@ def loss_by_level(
             z = Draws(seed, "held out", number, device=device).normal(x)
             for level, sigma in enumerate(sigmas.to(device)):
                 scaled = sigma * score(x + sigma * z, sigma.expand(len(x)))
-                loss[level] += (scaled + z).double().square().sum().cpu()
-                size[level] += scaled.double().square().sum().cpu()
+                loss[level] += (scaled + z).cpu().double().square().sum()  # Apple's GPUs have no float64
+                size[level] += scaled.cpu().double().square().sum()
                 bar.update(len(x))
     count = images.numel()
     return LossByLevel(sigmas.tolist(), (loss / count).tolist(), (size / count).tolist())

@@ -22,7 +22,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 
 class ImageSet(ABC):
-    """N images of one size on disk, read when they are asked for; `len` is N.
+    """N images of one size on disk, read on demand; `len` is N.
 
     Attributes:
         path: the folder or file.
@@ -46,7 +46,7 @@ class ImageSet(ABC):
         """
 
     def identity(self) -> dict[str, Any]:
-        """What the images are: where they lie, their files' names, sizes and times, and what is made of them."""
+        """What identifies the images: path, shape, and their files' names, sizes and modification times."""
         return {
             "path": str(self.path.resolve()),
             "files": fingerprint(self.files, self.path.parent),
@@ -57,15 +57,16 @@ class ImageSet(ABC):
 def images_of(path: Path, channels: int | None = None) -> ImageSet:
     """The images in a folder (its PNG and JPEG files, by name) or in an npz (uint8 (N, H, W, C) or (N, H, W)).
 
-    An npz is ours, key `arr_0`, or another with this key or with a single array. Of a folder that has samples of
-    ours (`samples.npz` or `images/`) these are meant, not the pictures beside them.
+    An npz has its images under the key `arr_0`, as ours do, or is of a single array. In a folder of samples that we
+    drew (with `samples.npz` or `images/`), these are read, not the pictures beside them.
 
     Args:
         channels: 1 or 3: images of the other kind are converted. None: as they are.
 
     Raises:
-        DataError: there is nothing, or something else.
+        DataError: there are no images, or the file is something else.
     """
+    path = path.expanduser()
     if not path.exists():
         raise DataError(f"{path}: not there; give a folder of PNG or JPEG files, or an npz")
     for inside in ("samples.npz", "images"):
@@ -75,7 +76,7 @@ def images_of(path: Path, channels: int | None = None) -> ImageSet:
 
 
 class FolderOfImages(ImageSet):
-    """The PNG and JPEG files in a folder, not in the folders in it; see `images_of`."""
+    """The PNG and JPEG files in a folder, not in its subfolders; see `images_of`."""
 
     def __init__(self, path: Path, channels: int | None) -> None:
         self.path, self.channels = path, channels
@@ -158,7 +159,7 @@ class NpzOfImages(ImageSet):
         if len(shape) not in (3, 4) or not all(shape) or shape[3:] not in ((), (1,), (3,)):
             raise DataError(f"{self.path}: {expected}, found an array of shape {shape}")
         if fortran:
-            raise DataError(f"{self.path}: its array is in Fortran's order; save np.ascontiguousarray of it")
+            raise DataError(f"{self.path}: its array is in Fortran order; save np.ascontiguousarray of it")
 
     def _damaged(self, error: Exception) -> DataError:
         return DataError(f"{self.path}: expected an npz, but it cannot be read ({error}); replace it")

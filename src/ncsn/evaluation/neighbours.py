@@ -55,7 +55,7 @@ def nearest(
         raise ValueError(f"k={k}: must lie between 1 and {available}, the number of neighbours there are")
     queries, database = queries.flatten(1), database.flatten(1)
     # The shorter the vectors, the smaller the rounding: any point near the data does as an origin.
-    origin = database[:1000].double().mean(dim=0).float().to(device)
+    origin = database[:1000].cpu().double().mean(dim=0).float().to(device)
     found = []
     for start in range(0, len(queries), _QUERIES):
         block = queries[start : start + _QUERIES]
@@ -71,7 +71,7 @@ def nearest(
 
 
 def _candidates(queries: Tensor, database: Tensor, origin: Tensor, count: int, excluded: Tensor | None) -> Tensor:
-    """Rows of the database (N, count) that are nearest up to rounding; `excluded` is one row a query."""
+    """Rows of the database (N, count) that are nearest up to rounding; `excluded` has one row per query."""
     best = queries.new_empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(database), _ROWS):
@@ -90,9 +90,9 @@ def _candidates(queries: Tensor, database: Tensor, origin: Tensor, count: int, e
 
 
 def _nearest_of(queries: Tensor, database: Tensor, candidates: Tensor, k: int) -> Neighbours:
-    distances = torch.stack(
+    distances = torch.stack(  # on the CPU: Apple's GPUs have no float64
         [
-            (database[rows].double() - query.double()).norm(dim=1)
+            (database[rows].cpu().double() - query.cpu().double()).norm(dim=1)
             for query, rows in zip(queries, candidates, strict=True)
         ]
     )

@@ -4,10 +4,10 @@ A reference on disk is a folder with
 
     features.npy    float32 (N, D)
     logits.npy      float32 (N, K)
-    statistics.npz  mu (D,) and sigma (D, D), as torch-fidelity computes them
-    meta.json       the key: what images, by which network; a reference with another key is never used
+    statistics.npz  mu float32 (D,) and sigma float64 (D, D)
+    meta.json       the key: which images, and which network; a reference with another key is never used
 
-It is written under a temporary name and renamed when it is whole.
+It is written under a temporary name and renamed when it is complete.
 """
 
 import logging
@@ -22,7 +22,6 @@ from typing import IO, Any, TypedDict
 import numpy as np
 import torch
 from torch import Tensor
-from torch_fidelity.metric_fid import fid_features_to_statistics
 from tqdm import tqdm
 
 from ncsn.config import slug
@@ -38,21 +37,40 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # raise it when what is written below changes
 
 
+_BLOCK = 2**23  # values of features at a time: 64 MB of float64
+
+
 class Statistics(TypedDict):
-    """Of features: mean and covariance."""
+    """Mean, float32 (D,), and covariance, float64 (D, D), of features; the types are torch-fidelity's."""
 
     mu: np.ndarray
     sigma: np.ndarray
 
 
+def statistics_of(features: Tensor) -> Statistics:
+    """Mean and unbiased covariance of features (N, D), which may be memory-mapped.
+
+    Computed in float64, a block of rows at a time, so that memory does not grow with N. torch-fidelity's
+    `fid_features_to_statistics` gives the same up to rounding, and takes 2.5 times the memory of the features.
+    """
+    count, dimension = features.shape
+    blocks = features.split(max(1, _BLOCK // dimension))
+    mean = sum(block.numpy().sum(axis=0, dtype=np.float64) for block in blocks) / count
+    sigma = np.zeros((dimension, dimension))
+    for block in blocks:
+        centred = block.numpy() - mean  # float64, as the mean is
+        sigma += centred.T @ centred
+    return {"mu": mean.astype(np.float32), "sigma": sigma / (count - 1)}
+
+
 @dataclass(frozen=True)
 class Reference:
-    """Features of real images, memory-mapped, with their statistics.
+    """Features of real images with their statistics.
 
     Attributes:
-        features: of all N images.
+        features: of all N images; memory-mapped.
         statistics: their mean and covariance.
-        key: what images, by which network; plain values.
+        key: which images, and which network; plain values.
     """
 
     features: Features
@@ -75,7 +93,7 @@ class Reference:
         device: Device = "cpu",
         batch_size: int = 256,
     ) -> "Reference":
-        """The reference for a split of a data set that is prepared: loaded, or computed and kept.
+        """The reference for a split of a prepared data set: loaded, or else computed and kept.
 
         Args:
             folder: where references are kept.
@@ -128,20 +146,22 @@ def _kept(
     read: Callable[[], tuple[int, Iterable[Tensor]]],
     device: Device,
 ) -> Reference:
-    """The reference in its place below `folder`, or else computed from `read()`, the number of images and batches."""
+    """The reference kept below `folder`, or else computed from `read()`: the number of images, and their batches."""
     key = {"format": FORMAT, "images": images, "network": {"name": network.name, "checksum": network.checksum}}
     # Not the files' fingerprint: the reference of files that have changed replaces the one of before.
     kind = [{name: value for name, value in images.items() if name != "files"}, key["network"]]
+    folder = folder.expanduser()
     path = folder / f"{place}-{slug(network.name)}-{digest(kind)}"
     if cache.is_current(path, key):
         try:
             return _load(path, key, network)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning(f"{path}: damaged ({error}); computing it anew")
+            log.warning(f"{path}: damaged ({error}); computing it again")
             shutil.rmtree(path, ignore_errors=True)
     try:
         with cache.published(path, key) as temporary:
-            _write(temporary, network, *read(), device)
+            if temporary is not None:
+                _write(temporary, network, *read(), device)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot keep features here ({error.strerror or error}); give a folder that can be written"
@@ -162,7 +182,7 @@ def _write(folder: Path, network: FeatureNetwork, count: int, images: Iterable[T
             features.write(batch.features.numpy().tobytes())
             logits.write(batch.logits.numpy().tobytes())
     whole = torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
-    np.savez(folder / "statistics.npz", **fid_features_to_statistics(whole))
+    np.savez(folder / "statistics.npz", **statistics_of(whole))
 
 
 def _start(file: IO[bytes], rows: int, columns: int) -> None:

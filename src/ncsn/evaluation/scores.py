@@ -17,14 +17,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from ncsn.errors import ConfigError, DataError
 from ncsn.evaluation.features import Device, Features
-from ncsn.evaluation.reference import Reference, Statistics
+from ncsn.evaluation.reference import Reference, Statistics, statistics_of
 
 Score = Literal["score", "frechet", "kid", "precision_recall"]
 ALL: tuple[Score, ...] = ("score", "frechet", "kid", "precision_recall")
@@ -101,7 +101,7 @@ def compute_scores(
         scores[names["score"]] = found[KEY_METRIC_ISC_MEAN]
         scores[names["score"] + "_std"] = found[KEY_METRIC_ISC_STD]
     if "frechet" in which:
-        scores[names["frechet"]] = frechet_distance(fid_features_to_statistics(ours), reference.statistics)
+        scores[names["frechet"]] = frechet_distance(statistics_of(ours), reference.statistics)
     if "kid" in which:
         found = kid_features_to_metric(
             ours,

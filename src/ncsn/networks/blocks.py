@@ -1,11 +1,12 @@
 """Building blocks of the score networks: normalisation, residual and refine blocks (Song & Ermon 2019, App. A).
 
-Every block is called as block(x, level): feature maps (B, C, H, W) and the noise level's index (B,), or None where no
-normalisation asks for it.
+Every block is called as block(x, level): feature maps (B, C, H, W) and the place of each row's σ among the levels, or
+None where no normalisation asks for it.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,26 @@ from torch import Tensor, nn
 Norm = Callable[[int], nn.Module]
 """Makes a normalisation of a number of channels; the module is called as norm(x, level)."""
 
-Level = Tensor | None
+
+class Between(NamedTuple):
+    """Each row's place among the noise levels, between two of them or at one.
+
+    Attributes:
+        levels: indices of the level above and of the level below, (2, B).
+        weight: of the level below, in [0, 1], (B,); 0 at a level itself.
+    """
+
+    levels: Tensor
+    weight: Tensor
+
+    @classmethod
+    def at(cls, position: Tensor) -> "Between":
+        """The place that `noise.position` gives, (B,). Where that is NaN the weight is, at whatever levels."""
+        above = position.nan_to_num(0).long()
+        return cls(torch.stack([above, position.nan_to_num(0).ceil().long()]), position - above)
+
+
+Level = Between | None
 
 EPS = 1e-5
 
@@ -66,7 +86,10 @@ def elu(x: Tensor) -> Tensor:
 
 
 class CondInstanceNormPlusPlus(nn.Module):
-    """InstanceNorm++ with one set of γ, α ~ N(1, 0.02), β = 0 a noise level (Song & Ermon 2019, App. A.1)."""
+    """InstanceNorm++ with a set of γ, α ~ N(1, 0.02), β = 0 for each noise level (Song & Ermon 2019, App. A.1).
+
+    Between two levels the sets are interpolated, linearly in log σ.
+    """
 
     def __init__(self, channels: int, num_levels: int) -> None:
         super().__init__()
@@ -74,8 +97,10 @@ class CondInstanceNormPlusPlus(nn.Module):
         nn.init.normal_(self.embed.weight[:, : 2 * channels], 1, 0.02)
         nn.init.zeros_(self.embed.weight[:, 2 * channels :])
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        return instance_norm_plus_plus(x, *self.embed(level).chunk(3, dim=-1))
+    def forward(self, x: Tensor, level: Between) -> Tensor:
+        above, below = self.embed(level.levels)
+        weight = level.weight[:, None].to(above.dtype)
+        return instance_norm_plus_plus(x, *torch.lerp(above, below, weight).chunk(3, dim=-1))
 
 
 class InstanceNormPlusPlus(nn.Module):

@@ -4,7 +4,6 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
-from torch._inductor import config as inductor
 
 from ncsn.energy import EnergyScore
 
@@ -35,6 +34,8 @@ def constant_weights(device: torch.device) -> AbstractContextManager[None]:
     On a CPU they are then laid out once as its convolutions want them, not at every call; elsewhere nothing changes.
     The weights must stay what they are for as long as the network is used.
     """
+    from torch._inductor import config as inductor  # a second to import, and of use here alone
+
     return inductor.patch(freezing=device.type == "cpu")
 
 

@@ -16,7 +16,7 @@ class ResidualEnergy(nn.Module):
     ‖x‖² does, and exp(−E) can be normalised at every σ.
 
     Args:
-        network: f. At a σ between its levels, E is that of the nearest.
+        network: f, at any σ as `NCSN` says.
     """
 
     def __init__(self, network: NCSN) -> None:
@@ -25,7 +25,6 @@ class ResidualEnergy(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """E(x, σ): (B, C, H, W), (B,) -> (B,)."""
-        sigma = self.network.sigmas[self.network.level(sigma)]
         f = self.network(x, sigma).to(x.dtype)  # whoever compares energies needs them in full precision
         sigma = expand(sigma, x)
         residual = (2 * x - 1) * (1 + 4 * sigma**2).rsqrt() + sigma * f

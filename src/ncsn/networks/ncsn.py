@@ -4,15 +4,18 @@ from functools import partial
 
 from torch import Tensor
 
-from ncsn.networks.blocks import CondInstanceNormPlusPlus
+from ncsn.networks.blocks import Between, CondInstanceNormPlusPlus
 from ncsn.networks.refinenet import RefineNet, StageShape
+from ncsn.noise import position
+from ncsn.score import expand
 
 
 class NCSN(RefineNet):
     """s(x, σ): four residual stages down, four refine blocks back up, conditioned on σ by CondInstanceNorm++.
 
-    The network knows the levels it was built for; any other σ is taken for the nearest of them (in log σ).
-    The output is the score itself, with no division by σ.
+    The network is trained at the levels it was built for. Between two of them it interpolates their embeddings,
+    linearly in log σ; beyond the ends it scales the end's score by σ_end/σ, as the length of a score goes with 1/σ.
+    At σ ≤ 0 or NaN the score is NaN. The output is the score itself, with no division by σ.
 
     Args:
         sigmas: the noise levels σ₁ > … > σ_L, shape (L,).
@@ -36,10 +39,8 @@ class NCSN(RefineNet):
         self.sigmas: Tensor
         self.register_buffer("sigmas", sigmas.clone(), persistent=False)
 
-    def level(self, sigma: Tensor) -> Tensor:
-        """Index of the level nearest to each σ: (B,) -> (B,), int64."""
-        return (sigma.log()[:, None] - self.sigmas.log()).abs().argmin(dim=1)
-
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The score at images x (B, C, H, W), pixel values around [0, 1], under noise sigma (B,)."""
-        return self.run(x, self.level(sigma))
+        s = self.run(x, Between.at(position(sigma, self.sigmas)))
+        beyond = sigma.clamp(self.sigmas[-1], self.sigmas[0]) / sigma  # exactly 1 from the first level to the last
+        return s * expand(beyond, s).to(s.dtype)

@@ -9,9 +9,10 @@
 """
 
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
-from ncsn.noise.ladder import PUBLISHED, geometric, published, ratio
+from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
     OVERLAP,
+    ladder_variance_ratio,
     level_overlap,
     level_ratio,
     num_levels,
@@ -26,11 +27,14 @@ __all__ = [
     "PUBLISHED",
     "MaxDistance",
     "Progress",
+    "check",
     "geometric",
+    "ladder_variance_ratio",
     "level_overlap",
     "level_ratio",
     "max_pairwise_distance",
     "num_levels",
+    "position",
     "published",
     "ratio",
     "snr",

@@ -44,8 +44,10 @@ def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int =
         raise ValueError(f"sigma_max={sigma_max}: one level needs sigma_max equal to sigma_min ({sigma_min})")
     if num_levels > 1 and not sigma_min < sigma_max < math.inf:
         raise ValueError(f"sigma_max={sigma_max}: must be greater than sigma_min ({sigma_min})")
-    log_max, log_min = torch.tensor([sigma_max, sigma_min], dtype=torch.float64).log().tolist()
-    return torch.linspace(log_max, log_min, num_levels, dtype=torch.float64).exp().float()
+    # On the CPU whatever the default device: not every device (MPS) has float64.
+    log_max, log_min = torch.tensor([sigma_max, sigma_min], dtype=torch.float64, device="cpu").log().tolist()
+    sigmas = torch.linspace(log_max, log_min, num_levels, dtype=torch.float64, device="cpu").exp().float()
+    return sigmas.to(torch.get_default_device())
 
 
 def published(image_size: int) -> Ends:
@@ -69,3 +71,42 @@ def ratio(sigmas: Tensor) -> float:
     if len(sigmas) < 2:
         raise ValueError("num_levels=1: one level has no ratio to a next one")
     return math.exp(math.log(float(sigmas[0]) / float(sigmas[-1])) / (len(sigmas) - 1))
+
+
+def check(sigmas: Tensor) -> None:
+    """Checks that σ is a ladder: shape (L,), L ≥ 1, finite, positive, strictly descending. Waits for its device.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if sigmas.ndim != 1 or not len(sigmas):
+        raise ValueError(f"sigmas: must have the shape (L,) with L ≥ 1, not {tuple(sigmas.shape)}")
+    values = sigmas.tolist()
+    for i, sigma in enumerate(values):
+        if not 0 < sigma < math.inf:
+            raise ValueError(f"sigmas[{i}]={sigma:g}: noise levels must be positive and finite")
+        if i and not sigma < values[i - 1]:
+            raise ValueError(f"sigmas[{i}]={sigma:g}: must be below the level before it, {values[i - 1]:g}")
+
+
+def position(sigma: Tensor, sigmas: Tensor) -> Tensor:
+    """The place of each σ in a ladder, counted in levels: 0 at σ₁, L − 1 at σ_L, linear in log σ between two levels.
+
+    At a level it is exactly that level's index; beyond the ends it is that of the end. Nothing is fetched from the
+    device.
+
+    Args:
+        sigma: noise levels (B,).
+        sigmas: the ladder (L,), descending.
+
+    Returns:
+        Fractional indices (B,), of the type of σ; NaN where σ is NaN or not positive.
+    """
+    sigmas, last = sigmas.to(sigma.dtype), len(sigmas) - 1
+    above = (sigmas >= sigma[:, None]).sum(dim=1) - 1  # index of the smallest level that is not below σ
+    above = above.clamp(0, max(last - 1, 0))
+    upper, lower = sigmas[above], sigmas[(above + 1).clamp(max=last)]
+    # Quotients before logarithms: at a level they are exactly 1, or exactly equal, and so is the result.
+    share = (upper / sigma).log() / (upper / lower).log() if last else torch.zeros_like(sigma)
+    place = above + share.clamp(0, 1)
+    return torch.where(sigma > 0, place, torch.nan)

@@ -1,21 +1,30 @@
 """How many levels, and how large a step: techniques 2 and 4 of Song & Ermon, NeurIPS 2020 (Sec. 3.2 and 3.4).
 
-Seen from the centre of one training image, samples perturbed with σᵢ lie in a shell of radius about √D σᵢ and width
-σᵢ/√2. Technique 2 chooses the ratio γ = σᵢ₋₁/σᵢ of two levels such that the next shell is reached by a given share of
-the samples of the last:
+Seen from one training image, its copies perturbed with σᵢ lie in a shell of radius about √D σᵢ and width σᵢ/√2.
+Technique 2 chooses the ratio γ = σᵢ₋₁/σᵢ of two levels such that a given share of the samples of one level lies in
+the shell of the next:
 
     Φ(√(2D)(γ − 1) + 3γ) − Φ(√(2D)(γ − 1) − 3γ) = overlap.
 
 The paper's text has "≈ 0.5". All five published ladders have 0.567, with L rounded down; 0.5 itself would give 219
-levels on CIFAR-10 and not 232.
+levels on CIFAR-10, not 232.
 
-When a level with σ begins, the chains carry the noise of the one before, γ²σ². T steps of Langevin dynamics for a
-Gaussian leave s²σ² of it, with η = ε/σ² and ε in the convention of the released code, x ← x + ε s + √(2ε) z:
+Let chains carry noise of variance vσ² at a level σ whose score is that of the noise alone, s = −n/σ. T steps of
+Langevin dynamics, with η = ε/σ² and ε in the convention of the released code, x ← x + ε s + √(2ε) z, leave
 
-    s² = (1 − η)^{2T} (γ² − 2/(2 − η)) + 2/(2 − η)
+    qv + c(1 − q),   q = (1 − η)^{2T},   c = 2/(2 − η)
 
-(2/(2 − η) is what the paper writes as 2ε/(σ² − σ²(1 − ε/σ²)²)). Technique 4 asks for the ε with s² ≈ 1. None has
-s² = 1, a mean of γ² and 2/(2 − η) that are both above it. So ε is the one that comes closest, the minimiser.
+(c is what the paper writes as 2ε/(σ² − σ²(1 − ε/σ²)²)). Technique 4 takes chains that come with exactly the noise of
+the level before, v = γ², and asks for the ε that leaves s² = qγ² + c(1 − q) ≈ 1. No ε gives s² = 1, which would be a
+mean of γ² and c, both above 1. So ε is the one that comes closest, the minimiser.
+
+But chains leave a level with more than its own noise, and take the excess to the next. Over a ladder v settles where
+v = qγ²v + c(1 − q),
+
+    v = c(1 − q)/(1 − qγ²),
+
+if qγ² < 1; otherwise the noise grows from level to level. With the published settings for CIFAR-10 s² is 1.055, and
+v is 1.128.
 
 Step sizes here are as the 2019 paper and this project's samplers write them, x ← x + ε/2 s + √ε z: twice the code's.
 """
@@ -29,7 +38,7 @@ _THREE_SIGMA = math.erf(3 / math.sqrt(2))  # Φ(3) − Φ(−3), the overlap of 
 
 
 def level_overlap(gamma: float, dimensions: int) -> float:
-    """Φ(√(2D)(γ − 1) + 3γ) − Φ(√(2D)(γ − 1) − 3γ), the share of one level's samples that the next one covers.
+    """Φ(√(2D)(γ − 1) + 3γ) − Φ(√(2D)(γ − 1) − 3γ), the share of a level's samples that the next level covers.
 
     Args:
         gamma: ratio of the two levels, at least 1.
@@ -79,7 +88,7 @@ def num_levels(sigma_max: float, sigma_min: float, dimensions: int, overlap: flo
 
 
 def variance_ratio(step_size: float, sigma_min: float, gamma: float, steps_per_level: int) -> float:
-    """s², the variance of the noise that T steps at a level leave, in units of σ²; 1 would be the level's own.
+    """s², the noise that T steps at one level leave of exactly the noise of the level before, in units of σ².
 
     Args:
         step_size: ε as the 2019 paper writes it, at σ_L.
@@ -88,6 +97,24 @@ def variance_ratio(step_size: float, sigma_min: float, gamma: float, steps_per_l
         steps_per_level: T.
     """
     return _variance_ratio(step_size / 2 / sigma_min**2, gamma, steps_per_level)
+
+
+def ladder_variance_ratio(step_size: float, sigma_min: float, gamma: float, steps_per_level: int) -> float:
+    """v, the noise that chains carry after each level of a long ladder, in units of σ²; 1 would be the level's own.
+
+    Infinite where steps are so short that the noise grows from level to level, or so long that it does at one.
+
+    Args:
+        step_size: ε as the 2019 paper writes it, at σ_L.
+        sigma_min: σ_L.
+        gamma: ratio of neighbouring levels.
+        steps_per_level: T.
+    """
+    eta = step_size / 2 / sigma_min**2
+    q = (1 - eta) ** (2 * steps_per_level)
+    if eta >= 2 or q * gamma**2 >= 1:
+        return math.inf
+    return 2 / (2 - eta) * (1 - q) / (1 - q * gamma**2)
 
 
 def step_size(sigma_min: float, gamma: float, steps_per_level: int) -> float:

@@ -1,28 +1,31 @@
-"""Charts as SVG: small, and in the colours of the page, which follow its light or dark scheme."""
+"""Charts: where lines, bars and ticks lie. `templates/chart.html.jinja` draws them, in the colours of the page."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ncsn.report.markup import Content, Markup, join, tag
 from ncsn.report.numbers import in_digits
 from ncsn.runs.contents import Distances, Series
 
-WIDTH, HEIGHT = 360, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
 MOST_POINTS = 300
+FIRST, SECOND, THIRD = "var(--first)", "var(--second)", "var(--third)"
 LEVEL_COLOURS = ("#d9542b", "#c2458f", "#7a5fd0", "#2f83c9", "#16938a")
+
+Point = tuple[float, float]
+Tick = tuple[float, str]
+"""A place on an axis, and the number there."""
 
 
 class Line(NamedTuple):
-    """A line of a chart.
+    """A line of a chart, in the units of its axes.
 
     Attributes:
-        name: as it stands in the legend.
+        name: its entry in the legend.
         points: drawn in this order; one that is not finite interrupts the line.
         colour: any CSS colour.
         note: beside the name in the legend.
-        dashed: instead of drawn through.
+        dashed: rather than solid.
         dots: mark every point.
     """
 
@@ -34,32 +37,103 @@ class Line(NamedTuple):
     dots: bool = False
 
 
+class Frame(NamedTuple):
+    """Where the axes end in a picture of this width and height."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    size: tuple[int, int]
+
+
+class Curve(NamedTuple):
+    """A line in the picture: an SVG path, and dots."""
+
+    line: Line
+    path: str
+    dots: list[Point]
+
+
+class Bar(NamedTuple):
+    """A bar in the picture."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+class Range(NamedTuple):
+    """Quartiles and median in the picture."""
+
+    y: float
+    low: float
+    middle: float
+    high: float
+    colour: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn, in the units of the picture.
+
+    Attributes:
+        level: height of a horizontal line to compare with.
+        mark: centre of a ring around a point.
+        note: a sentence below.
+    """
+
+    title: str
+    frame: Frame
+    x_label: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    curves: Sequence[Curve] = ()
+    bars: Sequence[Bar] = ()
+    ranges: Sequence[Range] = ()
+    level: float | None = None
+    mark: Point | None = None
+    note: str = ""
+
+
+PLOT = Frame(left=46, right=348, top=12, bottom=192, size=(360, 230))
+RANGES = Frame(left=20, right=340, top=6, bottom=112, size=(360, 152))
+
+
 class Axis(NamedTuple):
-    """One direction of a chart: values, where they lie on it, and its ticks."""
+    """One direction of a chart: from values to places, to a tenth of a unit, and its ticks."""
 
     place: Callable[[float], float]
-    ticks: list[float]
+    ticks: list[Tick]
 
     @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float, logarithmic: bool, include_zero: bool) -> "Axis":
-        """An axis on which all values have a place, from `start` to `end` in the picture."""
-        transform = math.log10 if logarithmic else float
+    def over(
+        cls, values: Sequence[float], start: float, end: float, *, log: bool = False, include_zero: bool = False
+    ) -> "Axis":
+        """An axis on which all values have a place, from `start` to `end` in the picture.
+
+        Args:
+            include_zero: if the axis is linear.
+        """
         low, high = min(values), max(values)
-        if include_zero and not logarithmic:
+        if include_zero and not log:
             low, high = min(low, 0.0), max(high, 0.0)
         if low == high:
-            low, high = (
-                (low / 2, high * 2) if logarithmic else (low - (abs(low) / 2 or 1), high + (abs(high) / 2 or 1))
-            )
-        ticks = _log_ticks(low, high) if logarithmic else _ticks(low, high)
-        if not logarithmic:
+            margin = abs(low) / 2 or 1
+            low, high = (low / 2, high * 2) if log else (low - margin, high + margin)
+        ticks = _log_ticks(low, high) if log else _ticks(low, high)
+        if not log:
             low, high = ticks[0], ticks[-1]
+        transform = math.log10 if log else float
         first, last = transform(low), transform(high)
 
         def place(value: float) -> float:
-            return start + (transform(value) - first) / (last - first) * (end - start)
+            return round(start + (transform(value) - first) / (last - first) * (end - start), 1)
 
-        return cls(place, ticks)
+        return cls(place, [(place(tick), _short(tick)) for tick in ticks])
 
 
 def line_chart(
@@ -68,105 +142,94 @@ def line_chart(
     x_label: str,
     *,
     log_x: bool = False,
-    log_y: bool | None = False,
+    log_y: bool = False,
     include_zero: bool = False,
     level: float | None = None,
-    marked: tuple[float, float] | None = None,
-    note: str | None = None,
-) -> Markup | None:
+    marked: Point | None = None,
+    note: str = "",
+) -> Chart | None:
     """Lines over a common axis; None if there is nothing to draw.
 
     Args:
-        log_y: None: if all values are positive and span a decade.
+        log_y: if all values are positive and span more than a decade.
         include_zero: on the vertical axis, if it is linear.
         level: a horizontal line to compare with.
-        marked: a point (x, y).
-        note: a line below.
+        marked: one of the points.
+        note: a sentence below.
     """
     lines = [line._replace(points=_thinned(line.points)) for line in lines]
     ys = [y for line in lines for _, y in line.points if math.isfinite(y)]
-    if log_y is None:
-        log_y = bool(ys) and min(ys) > 0 and max(ys) > 10 * min(ys)
-    drawable = [
-        (x, y)
-        for line in lines
-        for x, y in line.points
-        if math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x) and (y > 0 or not log_y)
-    ]
-    if not drawable:
+    log_y = log_y and bool(ys) and min(ys) > 0 and max(ys) > 10 * min(ys)
+
+    def drawable(point: Point) -> bool:
+        x, y = point
+        return math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x) and (y > 0 or not log_y)
+
+    points = [point for line in lines for point in line.points if drawable(point)]
+    if not points:
         return None
-    values = [y for _, y in drawable] + ([] if level is None else [level])
-    x_axis = Axis.over([x for x, _ in drawable], LEFT, WIDTH - RIGHT, log_x, include_zero=False)
-    y_axis = Axis.over(values, HEIGHT - BOTTOM, TOP, log_y, include_zero)
-    known = set(drawable)
-    drawing: list[Content] = [_frame(x_axis, y_axis, x_label)]
-    if level is not None:
-        y = _1(y_axis.place(level))
-        drawing.append(tag("line", class_="level", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y))
-    for line in lines:
-        places = [(x_axis.place(x), y_axis.place(y)) if (x, y) in known else None for x, y in line.points]
-        drawing.append(_path(line, places))
-    if marked in known:
-        drawing.append(
-            tag("circle", class_="mark", cx=_1(x_axis.place(marked[0])), cy=_1(y_axis.place(marked[1])), r=6)
-        )
-    return _figure(title, drawing, legend=[_entry(line) for line in lines] if len(lines) > 1 else [], note=note)
+    values = [y for _, y in points] + ([] if level is None else [level])
+    x_axis = Axis.over([x for x, _ in points], PLOT.left, PLOT.right, log=log_x)
+    y_axis = Axis.over(values, PLOT.bottom, PLOT.top, log=log_y, include_zero=include_zero)
+
+    def place(point: Point) -> Point:
+        return x_axis.place(point[0]), y_axis.place(point[1])
+
+    return Chart(
+        title,
+        PLOT,
+        x_label,
+        x_axis.ticks,
+        y_axis.ticks,
+        curves=[_curve(line, [place(p) if drawable(p) else None for p in line.points]) for line in lines],
+        level=None if level is None else y_axis.place(level),
+        mark=place(marked) if marked in points else None,
+        note=note,
+    )
 
 
-def bar_chart(
-    title: str, shares: Sequence[float], x_label: str, level: float, note: str | None = None
-) -> Markup | None:
-    """A bar for each class, and a horizontal line to compare with."""
+def bar_chart(title: str, shares: Sequence[float], x_label: str, level: float, note: str = "") -> Chart | None:
+    """One bar per class, and a horizontal line to compare with; None if there is nothing to draw."""
     if not shares or not all(math.isfinite(share) and share >= 0 for share in shares):
         return None
-    y_axis = Axis.over([*shares, level], HEIGHT - BOTTOM, TOP, logarithmic=False, include_zero=True)
-    step = (WIDTH - RIGHT - LEFT) / len(shares)
-    named = range(0, len(shares), math.ceil(len(shares) / 12))
-    x_axis = Axis(lambda number: LEFT + (number + 0.5) * step, [float(number) for number in named])
+    y_axis = Axis.over([*shares, level], PLOT.bottom, PLOT.top, include_zero=True)
+    step = (PLOT.right - PLOT.left) / len(shares)
     bars = [
-        tag(
-            "rect",
-            tag("title", f"{number}: {in_digits(share)}"),
-            class_="bar",
-            x=_1(LEFT + (number + 0.15) * step),
-            width=_1(0.7 * step),
-            y=_1(y_axis.place(share)),
-            height=_1(HEIGHT - BOTTOM - y_axis.place(share)),
+        Bar(
+            x=round(PLOT.left + (number + 0.15) * step, 1),
+            y=y_axis.place(share),
+            width=round(0.7 * step, 1),
+            height=round(PLOT.bottom - y_axis.place(share), 1),
+            label=f"{number}: {in_digits(share)}",
         )
         for number, share in enumerate(shares)
     ]
-    y = _1(y_axis.place(level))
-    line = tag("line", class_="level", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y)
-    return _figure(title, [_frame(x_axis, y_axis, x_label), bars, line], note=note)
+    named = range(0, len(shares), math.ceil(len(shares) / 12))
+    x_ticks = [(round(PLOT.left + (number + 0.5) * step, 1), _short(number)) for number in named]
+    return Chart(title, PLOT, x_label, x_ticks, y_axis.ticks, bars=bars, level=y_axis.place(level), note=note)
 
 
-def range_chart(title: str, distances: Distances, note: str | None = None) -> Markup | None:
-    """First quartile to third, with the median, of the two distributions of distances."""
-    rows = {
-        "samples": (distances.samples_to_training, "var(--first)"),
-        "held-out images": (distances.held_out_to_training, "var(--second)"),
-    }
-    values = [value for quartiles, _ in rows.values() for value in quartiles]
+def range_chart(title: str, distances: Distances, note: str = "") -> Chart | None:
+    """Quartiles and median of two distributions of distances; None if one is not finite."""
+    rows = [
+        ("samples", distances.samples_to_training, FIRST),
+        ("held-out images", distances.held_out_to_training, SECOND),
+    ]
+    values = [value for _, quartiles, _ in rows for value in quartiles]
     if not all(map(math.isfinite, values)):
         return None
-    axis = Axis.over(values, 20, WIDTH - 20, logarithmic=False, include_zero=True)
-    drawing: list[Content] = [_x_axis(axis, 112, top=6, label="distance to the nearest training image")]
-    for number, (name, ((low, middle, high), colour)) in enumerate(rows.items()):
+    axis = Axis.over(values, RANGES.left, RANGES.right, include_zero=True)
+    ranges = []
+    for number, (name, (low, middle, high), colour) in enumerate(rows):
+        label = f"{name}: {in_digits(middle)} ({in_digits(low)} – {in_digits(high)})"
         y = 36 + 50 * number
-        left, right = _1(axis.place(low)), _1(axis.place(high))
-        words = f"{name}: {in_digits(middle)} ({in_digits(low)} – {in_digits(high)})"
-        drawing += [
-            tag("text", words, class_="words", x=20, y=y - 14),
-            tag("line", class_="range", style=f"stroke: {colour}", x1=left, x2=right, y1=y, y2=y),
-            tag("circle", class_="median", style=f"stroke: {colour}", cx=_1(axis.place(middle)), cy=y, r=5),
-        ]
-    return _figure(title, drawing, height=152, note=note)
+        ranges.append(Range(y, axis.place(low), axis.place(middle), axis.place(high), colour, label))
+    return Chart(title, RANGES, "distance to the nearest training image", axis.ticks, [], ranges=ranges, note=note)
 
 
 def level_colours(count: int) -> list[str]:
     """A colour for each noise level, from the largest σ to the smallest; all legible on light and on dark."""
-    places = [index / max(count - 1, 1) * (len(LEVEL_COLOURS) - 1) for index in range(count)]
-    return [_mixed(place) for place in places]
+    return [_mixed(index / max(count - 1, 1) * (len(LEVEL_COLOURS) - 1)) for index in range(count)]
 
 
 def _mixed(place: float) -> str:
@@ -176,61 +239,16 @@ def _mixed(place: float) -> str:
     return "#" + bytes(mixed).hex()
 
 
-def _figure(
-    title: str, drawing: Content, *, legend: Content = (), height: int = HEIGHT, note: str | None = None
-) -> Markup:
-    svg = tag("svg", drawing, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=title)
-    below = [tag("ul", legend, class_="legend") if legend else None, tag("p", note, class_="note") if note else None]
-    return tag("figure", tag("figcaption", title), svg, below, class_="chart")
-
-
-def _frame(x: Axis, y: Axis, x_label: str) -> Markup:
-    rows = [
-        [
-            tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=_1(y.place(tick)), y2=_1(y.place(tick))),
-            tag("text", _short(tick), x=LEFT - 6, y=_1(y.place(tick) + 4), text_anchor="end"),
-        ]
-        for tick in y.ticks
-    ]
-    return join([rows, _x_axis(x, HEIGHT - BOTTOM, top=None, label=x_label)])
-
-
-def _x_axis(axis: Axis, y: float, top: float | None, label: str) -> Markup:
-    ticks = []
-    for tick in axis.ticks:
-        x = _1(axis.place(tick))
-        if top is not None:
-            ticks.append(tag("line", class_="grid", x1=x, x2=x, y1=top, y2=y))
-        ticks.append(tag("text", _short(tick), x=x, y=y + 16, text_anchor="middle"))
-    middle = (LEFT + WIDTH - RIGHT) / 2 if top is None else WIDTH / 2
-    line = tag(
-        "line", class_="axis", x1=LEFT if top is None else 20, x2=WIDTH - (RIGHT if top is None else 20), y1=y, y2=y
-    )
-    return join([ticks, line, tag("text", label, x=middle, y=y + 33, text_anchor="middle")])
-
-
-def _path(line: Line, places: Sequence[tuple[float, float] | None]) -> Markup:
-    commands, pen = [], "M"
+def _curve(line: Line, places: Sequence[Point | None]) -> Curve:
+    path, pen = "", "M"
     for place in places:
         if place is None:
             pen = "M"
-            continue
-        commands.append(f"{pen}{_1(place[0])} {_1(place[1])}")
-        pen = "L"
-    style = f"stroke: {line.colour}" + ("; stroke-dasharray: 5 4" if line.dashed else "")
-    path = tag("path", tag("title", line.name), class_="line", style=style, d="".join(commands))
-    lonely = len(commands) == 1
-    dots = [
-        tag("circle", class_="dot", style=f"fill: {line.colour}", cx=_1(place[0]), cy=_1(place[1]), r=3)
-        for place in places
-        if place is not None and (line.dots or lonely)
-    ]
-    return join([path, dots])
-
-
-def _entry(line: Line) -> Markup:
-    swatch = tag("span", class_="dashed swatch" if line.dashed else "swatch", style=f"border-color: {line.colour}")
-    return tag("li", swatch, line.name, tag("span", line.note, class_="value") if line.note else None)
+        else:
+            path += f"{pen}{place[0]:g} {place[1]:g}"
+            pen = "L"
+    drawn = [place for place in places if place is not None]
+    return Curve(line, path, drawn if line.dots or len(drawn) == 1 else [])
 
 
 def _thinned(points: Series) -> Series:
@@ -243,7 +261,7 @@ def _thinned(points: Series) -> Series:
 
 
 def _ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers, about `count` of them, the first and the last around all values."""
+    """Round numbers, about `count` of them; all values lie between the first and the last."""
     rough = (high - low) / count
     magnitude = 10 ** math.floor(math.log10(rough))
     step = next(m for m in (1, 2, 5, 10) if m * magnitude >= rough * 0.999) * magnitude
@@ -252,7 +270,7 @@ def _ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, and 2 and 5 times these where there would be few."""
+    """Powers of ten, and multiples of these where they would be few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for multiples in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         ticks = [m * 10.0**e for e in range(first, last + 1) for m in multiples]
@@ -269,7 +287,3 @@ def _short(value: float) -> str:
     else:
         text = f"{round(value, 12):g}" if abs(value) >= 1e-4 else f"{value:.3g}"
     return text.replace("-", "−")
-
-
-def _1(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

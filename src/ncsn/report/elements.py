@@ -1,73 +1,82 @@
-"""What the sections of a report are made of: facts, tables, pictures."""
+"""What the sections of a report are made of, as plain data; `templates/elements.html.jinja` draws it."""
 
 import base64
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ncsn.report.markup import Content, Markup, tag
-from ncsn.report.numbers import in_words, shortened
-from ncsn.runs.contents import check_picture
+from ncsn.report.numbers import in_digits, in_words, node_name, shortened
+from ncsn.runs.contents import Node, Samples, check_picture
 
-FIRST, SECOND, THIRD = "var(--first)", "var(--second)", "var(--third)"
-"""Colours of lines."""
-
-NO_VALUE = "–"
-
-Fact = tuple[str, Content]
-"""A name, and what it has to say."""
+WEIGHTS = {"ema": "EMA", "raw": "raw"}
 
 
-class Section(NamedTuple):
-    """A part of the page with a heading."""
+class Fact(NamedTuple):
+    """A name, and what is known under it: text, code or a checksum, or several of these."""
 
-    id: str
+    name: str
+    text: str = ""
+    code: str = ""
+    checksum: str = ""
+
+
+class Picture(NamedTuple):
+    """A PNG in base64."""
+
+    data: str
+    width: int
+    height: int
+    caption: str
+
+
+class Heading(NamedTuple):
+    """What a folder of samples is, and its name on disk."""
+
     title: str
-    content: Content
+    folder: str
 
 
-def facts_list(facts: Iterable[Fact]) -> Markup | None:
-    entries = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
-    return tag("dl", entries, class_="facts") if entries else None
+def known(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts that say something."""
+    return [fact for fact in facts if any(fact[1:])]
 
 
-def table_of(
-    heads: Sequence[str],
-    groups: Sequence[Sequence[Sequence[Content]]],
-    numeric: set[int],
-    names: Sequence[str] = (),
-) -> Markup:
-    """A table in a box that scrolls where it is too wide; a group of rows may have a name."""
-
-    def kind(column: int) -> str | None:
-        return "number" if column in numeric else None
-
-    top = tag("tr", [tag("th", head, scope="col", class_=kind(column)) for column, head in enumerate(heads)])
-    bodies = []
-    for number, rows in enumerate(groups):
-        name = None
-        if names:
-            name = tag("tr", tag("th", names[number], scope="colgroup", colspan=len(heads)), class_="group")
-        cells = [tag("tr", [tag("td", cell, class_=kind(c)) for c, cell in enumerate(row)]) for row in rows]
-        bodies.append(tag("tbody", name, cells))
-    return tag("div", tag("table", tag("thead", top), bodies), class_="scroll", tabindex="0")
+def setting(name: str, node: Node, key: str, words: Callable[[Any], str] = in_words) -> Fact:
+    """A value in words; an empty fact if the node has no such key."""
+    return Fact(name, words(node[key]) if key in node else "")
 
 
-def picture_of(path: Path, caption: str, class_: str | None = None) -> Markup:
-    width, height = check_picture(path)
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = tag("img", src=f"data:image/png;base64,{data}", alt=caption or "samples", width=width, height=height)
-    box = tag("div", image, class_="scroll", tabindex="0") if class_ == "strip" else image
-    return tag("figure", box, tag("figcaption", caption) if caption else None, class_=class_)
+def weights_in_words(weights: Any) -> str:
+    return WEIGHTS.get(str(weights), in_words(weights))
 
 
-def checksum_of(value: Any) -> Markup | None:
-    return tag("code", shortened(str(value)), class_="checksum") if value else None
+def checksum_of(value: Any) -> str:
+    return shortened(str(value)) if value else ""
 
 
-def in_percent(share: Any) -> str:
-    return f"{100 * share:.1f} %" if isinstance(share, int | float) else in_words(share)
-
-
-def as_node(value: Any) -> dict[str, Any]:
+def as_node(value: Any) -> Node:
     return value if isinstance(value, dict) else {}
+
+
+def picture_of(path: Path, caption: str = "") -> Picture:
+    """Raises DataError if the picture is damaged."""
+    width, height = check_picture(path)
+    return Picture(base64.b64encode(path.read_bytes()).decode(), width, height, caption)
+
+
+def heading_of(folder: Samples) -> Heading:
+    """Task, checkpoint and weights in words."""
+    about = (folder.evaluation.checkpoint if folder.evaluation else None) or {}
+    name = Path(str(folder.settings.get("checkpoint") or about.get("path") or "")).stem
+    numbers = [match[1] for text in (name, folder.path.name) if (match := re.match(r"step_(\d+)", text))]
+    step = about.get("step", int(numbers[0]) if numbers else None)
+    weights = folder.settings.get("weights") or about.get("weights")
+    task = node_name(as_node(folder.settings.get("task")))
+    words = [
+        task if task != "Generate" else "",
+        f"step {in_digits(step)}" if isinstance(step, int) else name,
+        f"{weights_in_words(weights)} weights" if weights else "",
+    ]
+    title = ", ".join(filter(None, words)) or folder.path.name
+    return Heading(title[:1].upper() + title[1:], folder.path.name)

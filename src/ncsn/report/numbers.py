@@ -6,7 +6,7 @@ DIGITS = 4
 
 
 def in_digits(value: float, digits: int = DIGITS) -> str:
-    """A number with its first digits; whole ones with all of them, thousands apart: 0.08461, 15,000."""
+    """A number to its first digits; a whole one in full, with thousands separated: 0.08461, 15,000."""
     if float(value).is_integer() and abs(value) < 1e15:
         text = f"{int(value):,}"
     elif abs(value) >= 10**digits:
@@ -17,7 +17,7 @@ def in_digits(value: float, digits: int = DIGITS) -> str:
 
 
 def in_words(value: Any) -> str:
-    """A setting: as it was given, in one line; yes and no; long checksums cut short."""
+    """A setting on one line: as it was given, with yes and no, and long checksums cut short."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -32,8 +32,12 @@ def in_words(value: Any) -> str:
     return shortened(text) if len(text) in (40, 64) and set(text) <= set("0123456789abcdef") else text
 
 
+def in_percent(share: Any) -> str:
+    return f"{100 * share:.1f}%" if isinstance(share, int | float) else in_words(share)
+
+
 def shortened(checksum: str) -> str:
-    """The beginning of a checksum or a revision, and what is added to it after a +."""
+    """The beginning of a checksum or revision, and what follows a +."""
     digest, plus, rest = checksum.partition("+")
     return digest[:10] + plus + rest
 
@@ -44,6 +48,6 @@ def node_name(node: dict[str, Any]) -> str:
 
 
 def node_in_words(node: dict[str, Any], hidden: tuple[str, ...] = ()) -> str:
-    """What a configuration node builds, and with which settings."""
+    """What a configuration node builds, and its settings; empty for an empty node."""
     settings = {k: v for k, v in node.items() if not str(k).startswith("_") and k not in hidden and v is not None}
     return ": ".join(filter(None, [node_name(node), in_words(settings)]))

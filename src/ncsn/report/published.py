@@ -1,13 +1,13 @@
-"""Published scores, by what the data set's class is called: 50,000 samples, Inception, classic resize.
+"""Published scores, by the name of the data set's class: 50,000 samples, Inception, classic resize.
 
-Where the paper of a network and a later one give different figures, the source is the one that the figure is from.
+Where papers give different scores for the same network, the source is the paper that the score is taken from.
 """
 
 from typing import NamedTuple
 
 
 class Source(NamedTuple):
-    """Where a figure was published."""
+    """Where a score was published."""
 
     citation: str
     url: str
@@ -17,9 +17,8 @@ class Row(NamedTuple):
     """Scores of one network, with one sampler.
 
     Attributes:
-        inception_score: with its standard deviation where one was given.
-        fid: on 50,000 samples.
-        evaluations: of the network, for an image.
+        inception_score: with its standard deviation where one is given.
+        evaluations: of the network per image.
     """
 
     name: str

@@ -1,165 +1,159 @@
 """What the report says of a run itself: title, settings, curves."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from ncsn.report.charts import Line, level_colours, line_chart
-from ncsn.report.elements import FIRST, SECOND, Fact, Section, facts_list
-from ncsn.report.markup import Content, Markup, tag
+from ncsn.report.charts import FIRST, SECOND, Chart, Line, level_colours, line_chart
+from ncsn.report.elements import Fact, known, setting
 from ncsn.report.numbers import in_digits, in_words, node_in_words, node_name, shortened
-from ncsn.runs.contents import RunFolder, Series, is_drawable
+from ncsn.runs.contents import Node, RunFolder, Series, is_drawable
 
-STEP = "step"
+STAGES = {"train": ("training", FIRST), "val": ("held-out", SECOND)}
+SIGMA = "noise level σ"
 
 
-def header(run: RunFolder) -> tuple[str, Markup]:
-    """The title in plain text, and the top of the page: name, date, and how the run ended."""
+class Header(NamedTuple):
+    """The top of the page: name, date, and how the run ended."""
+
+    name: str
+    date: str
+    status: str
+    folder: str
+    error: str | None
+
+
+class Settings(NamedTuple):
+    """What was trained, and the text of the configuration."""
+
+    facts: list[Fact]
+    config: str | None
+
+
+class Curves(NamedTuple):
+    """Charts, and how many values of an image the losses are divided by."""
+
+    charts: list[Chart]
+    dimensions: int
+
+
+def header(run: RunFolder) -> Header:
     folder = run.path.resolve()
-    name = str(run.config.get("name") or folder.name)
-    status = run.result.status if run.result else "not finished"
-    line: list[Content] = [
-        tag("span", status, class_=f"status {status}" if status in ("finished", "failed") else "status")
-    ]
-    date = _date(run.record.get("started"))
-    if date:
-        line.append(tag("span", date))
-    line.append(tag("span", f"{folder.parent.name}/{folder.name}", class_="folder"))
-    error = run.result.error if run.result else None
-    top = tag(
-        "header",
-        tag("p", "Noise conditional score network", class_="kind"),
-        tag("h1", name),
-        tag("p", line, class_="line"),
-        tag("p", error, class_="error") if error else None,
+    return Header(
+        name=str(run.config.get("name") or folder.name),
+        date=_date(run.record.get("started")),
+        status=run.result.status if run.result else "not finished",
+        folder=f"{folder.parent.name}/{folder.name}",
+        error=run.result.error if run.result else None,
     )
-    return " · ".join(filter(None, [name, date])), top
 
 
-def settings(run: RunFolder) -> Section | None:
-    """What was trained, and all of the configuration."""
-    facts = [*_facts_of_training(run), *_facts_of_the_call(run)]
-    if not facts and run.config_text is None:
-        return None
-    whole = None
-    if run.config_text is not None:
-        text = tag("pre", run.config_text, tabindex="0")
-        whole = tag("details", tag("summary", "The whole configuration"), text)
-    return Section("settings", "Settings", [facts_list(facts), whole])
+def settings(run: RunFolder) -> Settings | None:
+    facts = known([*_facts_of_training(run), *_facts_of_the_call(run)])
+    return Settings(facts, run.config_text) if facts or run.config_text is not None else None
 
 
 def _facts_of_training(run: RunFolder) -> list[Fact]:
-    data, model, noise = run.node("data"), run.node("model"), run.node("noise")
-    found: list[Fact] = []
-    if data:
-        size, channels = data.get("image_size"), data.get("channels")
-        shape = f"{size} × {size} × {channels}" if size and channels else None
-        found.append(("Data", ", ".join(filter(None, [str(data.get("name", node_name(data))), shape]))))
+    data, trainer = run.node("data"), run.node("trainer")
+    return [
+        Fact("Data", _data(data)),
+        Fact("Steps", _steps(run)),
+        Fact("Noise levels", _ladder(run.node("noise"))),
+        Fact("Network", node_in_words(run.node("model"), hidden=("image_size", "in_channels"))),
+        Fact("Objective", node_in_words(run.node("objective")).replace("_", " ")),
+        Fact("Optimiser", node_in_words(run.node("optimizer"), hidden=("fused",))),
+        Fact("Learning rate", node_in_words(run.node("scheduler"))),
+        setting("Batch size", data, "batch_size"),
+        Fact("EMA", _average(run.node("callbacks.ema")) if run.config else ""),
+        setting("Precision", trainer, "precision"),
+        setting("Seed", run.config, "seed"),
+    ]
+
+
+def _data(data: Node) -> str:
+    size, channels = data.get("image_size"), data.get("channels")
+    shape = f"{size} × {size} × {channels}" if size and channels else ""
+    return ", ".join(filter(None, [str(data.get("name", node_name(data))), shape]))
+
+
+def _steps(run: RunFolder) -> str:
     done = max((points[-1][0] for points in run.metrics.values()), default=None)
-    planned = run.node("trainer").get("max_steps")
-    if done is not None or planned:
-        counts = [in_digits(n) for n in (done, planned) if isinstance(n, int | float) and n > 0]
-        found.append(("Steps", " of ".join(counts)))
-    if noise:
-        found.append(("Noise levels", _ladder(noise)))
-    if model:
-        found.append(("Network", node_in_words(model, hidden=("image_size", "in_channels"))))
-    if objective := run.node("objective"):
-        found.append(("Objective", node_in_words(objective).replace("_", " ")))
-    if optimizer := run.node("optimizer"):
-        found.append(("Optimiser", node_in_words(optimizer, hidden=("fused",))))
-    if scheduler := run.node("scheduler"):
-        found.append(("Learning rate", node_in_words(scheduler)))
-    if "batch_size" in data:
-        found.append(("Batch size", in_words(data["batch_size"])))
-    if run.config:
-        ema = run.node("callbacks.ema")
-        warmup = ", with a warm-up" if ema.get("warmup") else ""
-        found.append(("EMA", f"{in_words(ema.get('rate'))}{warmup}" if ema else "none"))
-    if precision := run.node("trainer").get("precision"):
-        found.append(("Precision", in_words(precision)))
-    if "seed" in run.config:
-        found.append(("Seed", in_words(run.config["seed"])))
-    return found
+    counts = (done, run.node("trainer").get("max_steps"))
+    return " of ".join(in_digits(n) for n in counts if isinstance(n, int | float) and n > 0)
 
 
-def _ladder(noise: dict[str, Any]) -> Content:
-    if not {"sigma_max", "sigma_min", "num_levels"} <= noise.keys():
+def _ladder(noise: Node) -> str:
+    first, last, count = (noise.get(key) for key in ("sigma_max", "sigma_min", "num_levels"))
+    if first is None or last is None or count is None:
         return node_in_words(noise)
-    ends = [in_words(noise[key]) for key in ("sigma_max", "sigma_min", "num_levels")]
-    symbols: list[Content] = [["σ", tag("sub", "1")], ["σ", tag("sub", "L")], "L"]
-    parts: list[Content] = [[s, " = ", e, ", "] for s, e in zip(symbols, ends, strict=True)]
-    return [*parts, node_name(noise)]
+    return f"{in_words(count)}, {node_name(noise)}, from σ = {in_words(first)} to {in_words(last)}"
+
+
+def _average(ema: Node) -> str:
+    if not ema:
+        return "none"
+    return in_words(ema.get("rate")) + (", with warm-up" if ema.get("warmup") else "")
 
 
 def _facts_of_the_call(run: RunFolder) -> list[Fact]:
-    record = run.record
-    found: list[Fact] = []
-    if device := record.get("device"):
-        machine = record.get("machine")
-        found.append(("Device", f"{device} on {machine}" if machine else str(device)))
-    if versions := record.get("versions"):
-        found.append(("Versions", in_words(versions).replace(", ", " · ")))
-    if git := record.get("git"):
-        found.append(("Git revision", tag("code", shortened(str(git)))))
-    if command := record.get("command"):
-        found.append(("Command", tag("code", str(command))))
-    if run.result and run.result.overrides:
-        changed = " ".join(f"{key}={value}" for key, value in run.result.overrides.items())
-        found.append(("Overrides", tag("code", changed)))
-    return found
-
-
-def curves(run: RunFolder) -> Section | None:
-    """Losses, learning rate and speed by step, and the loss by noise level."""
-    names = {"train": ("training", FIRST), "val": ("held-out", SECOND)}
-    losses = [
-        Line(name, points, colour, in_digits(points[-1][1]), dots=len(points) < 30 and stage == "val")
-        for stage, (name, colour) in names.items()
-        if (points := run.metrics.get(f"{stage}/loss_per_dim"))
+    record, overrides = run.record, run.result.overrides if run.result else {}
+    machine = " on ".join(str(record[key]) for key in ("device", "machine") if record.get(key))
+    return [
+        Fact("Device", machine if record.get("device") else ""),
+        Fact("Versions", in_words(record.get("versions") or {}).replace(", ", " · ")),
+        Fact("Git revision", code=shortened(str(record.get("git") or ""))),
+        Fact("Command", code=str(record.get("command") or "")),
+        Fact("Overrides", code=" ".join(f"{key}={value}" for key, value in overrides.items())),
     ]
+
+
+def curves(run: RunFolder) -> Curves | None:
+    """Losses, learning rate and speed by step, and losses by noise level."""
+    dimensions = _dimensions(run)
     charts = [
-        line_chart("Loss per dimension", losses, STEP, log_y=None),
+        _losses(run),
         _curve(run, "lr", "Learning rate"),
         _curve(run, "images_per_second", "Images per second"),
+        *_losses_by_level(run, dimensions),
     ]
-    dimensions = _dimensions(run)
-    by_level = {stage: _by_level(run, stage, dimensions) for stage in names}
-    charts.append(
-        line_chart(
-            "Last loss by noise level",
-            [
-                Line(name, [(s, points[-1][1]) for s, points in by_level[stage].items()], colour, dots=True)
-                for stage, (name, colour) in names.items()
-                if by_level[stage]
-            ],
-            "noise level σ",
-            log_x=True,
-            log_y=None,
-            include_zero=True,
-        )
-    )
-    for stage, (name, _) in names.items():
-        levels = by_level[stage]
-        lines = [
-            Line(f"σ = {in_digits(sigma)}", points, colour)
-            for (sigma, points), colour in zip(levels.items(), level_colours(len(levels)), strict=True)
-        ]
-        if any(len(line.points) > 1 for line in lines):
-            charts.append(line_chart(f"{name.capitalize()} loss by noise level", lines, STEP, log_y=None))
     drawn = [chart for chart in charts if chart is not None]
-    note = f"All losses are divided by the {in_digits(dimensions)} values of an image." if dimensions > 1 else None
-    content = [tag("div", drawn, class_="charts"), tag("p", note, class_="note") if note else None]
-    return Section("curves", "Curves", content) if drawn else None
+    return Curves(drawn, dimensions) if drawn else None
 
 
-def _curve(run: RunFolder, metric: str, title: str) -> Markup | None:
-    points = run.metrics.get(metric, [])
-    return line_chart(title, [Line(title, points, FIRST)], STEP, include_zero=True)
+def _losses(run: RunFolder) -> Chart | None:
+    lines = [
+        Line(name, points, colour, in_digits(points[-1][1]), dots=len(points) < 30 and stage == "val")
+        for stage, (name, colour) in STAGES.items()
+        if (points := run.metrics.get(f"{stage}/loss_per_dim"))
+    ]
+    return line_chart("Loss per dimension", lines, "step", log_y=True)
+
+
+def _curve(run: RunFolder, metric: str, title: str) -> Chart | None:
+    return line_chart(title, [Line(title, run.metrics.get(metric, []), FIRST)], "step", include_zero=True)
+
+
+def _losses_by_level(run: RunFolder, dimensions: int) -> list[Chart | None]:
+    """The last loss at every level, then each level's loss by step."""
+    last: list[Line] = []
+    by_step: list[Chart | None] = []
+    for stage, (name, colour) in STAGES.items():
+        levels = _by_level(run, stage, dimensions)
+        if not levels:
+            continue
+        last.append(Line(name, [(sigma, points[-1][1]) for sigma, points in levels.items()], colour, dots=True))
+        if any(len(points) > 1 for points in levels.values()):
+            lines = [
+                Line(f"σ = {in_digits(sigma)}", points, shade)
+                for (sigma, points), shade in zip(levels.items(), level_colours(len(levels)), strict=True)
+            ]
+            by_step.append(line_chart(f"{name.capitalize()} loss by noise level", lines, "step", log_y=True))
+    chart = line_chart("Last loss by noise level", last, SIGMA, log_x=True, log_y=True, include_zero=True)
+    return [chart, *by_step]
 
 
 def _dimensions(run: RunFolder) -> int:
     """Values of an image: what a loss was divided by to give the loss per dimension; 1 if that is unknown."""
-    for stage in ("train", "val"):
+    for stage in STAGES:
         for (_, loss), (_, per_dim) in zip(
             run.metrics.get(f"{stage}/loss", []), run.metrics.get(f"{stage}/loss_per_dim", []), strict=False
         ):

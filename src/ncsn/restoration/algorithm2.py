@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from ncsn.restoration.known import Known
-from ncsn.samplers import AnnealedLangevin, State, stops_when_diverged
+from ncsn.samplers import AnnealedLangevin, State
+from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
+from ncsn.samplers.state import StartsFrom
 from ncsn.score import Normal, Score
 
 
@@ -15,19 +17,23 @@ from ncsn.score import Normal, Score
 class Restoration:
     """Algorithm 2: annealed Langevin dynamics that puts back, after every step, what is known of the image.
 
-    The paper inpaints, with a mask m of the known pixels; here m ⊙ x is any orthogonal projection P(x), and
-    x ⊙ (1 − m) + y ⊙ m is x − P(x) + P(y). The known part carries the noise of the level, drawn once a level as in
-    the paper, and after the last step none.
+    The paper inpaints, with a mask m of the known pixels. Here m ⊙ x is any orthogonal projection P(x), and
+    x ⊙ (1 − m) + y ⊙ m is x − P(x) + P(y). The known part carries the noise of the level, drawn once per level as in
+    the paper; after the last step it carries none.
 
     Attributes:
-        sampler: its step size and number of steps are used, and its denoising step.
+        sampler: whose step size, number of steps and denoising step are used.
         project: P, what is known.
-        image: an image for each chain, (B, C, H, W), of which only P(image) matters.
+        image: one per chain, (B, C, H, W), of which only P(image) matters.
     """
 
     sampler: AnnealedLangevin
     project: Known
     image: Tensor
+
+    @property
+    def starts_from(self) -> StartsFrom:
+        return self.sampler.starts_from
 
     def num_steps(self, num_levels: int) -> int:
         """Steps of a whole run; the last puts the known part back without noise."""
@@ -36,28 +42,11 @@ class Restoration:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
-
-        Args:
-            score: s(x, σ).
-            x: the start (B, C, H, W).
-            sigmas: σ₁ > … > σ_L, shape (L,).
-            normal: draws z; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every step; its step size is αᵢ.
-
-        Raises:
-            DivergedError: the chains are no longer finite.
-        """
+        """Runs the chains that start at x (B, C, H, W); see `Sampler`. The step size of a state is αᵢ."""
         T, epsilon, batch, P = self.sampler.steps_per_level, self.sampler.epsilon(sigmas), x.shape[0], self.project
+        warn_of_long_steps(epsilon, sigmas)
         known = P(self.image)
         # fmt: off
         for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do

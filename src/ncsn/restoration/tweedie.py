@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ncsn import noise
 from ncsn.samplers import State
+from ncsn.samplers.state import StartsFrom
 from ncsn.score import Normal, Score, expand
 
 
 def tweedie(score: Score, x: Tensor, sigma: Tensor) -> Tensor:
-    """Tweedie's estimate E[x | x̃] = x̃ + σ² s(x̃, σ), the mean of all images that a noisy one may have come from.
+    """Tweedie's estimate E[x | x̃] = x̃ + σ² s(x̃, σ), the mean of all images that a noisy one may come from.
 
     Args:
         score: s(x, σ).
@@ -19,7 +22,7 @@ def tweedie(score: Score, x: Tensor, sigma: Tensor) -> Tensor:
         sigma: their noise levels (B,).
 
     Returns:
-        The estimate (B, …); of all estimates the one with the least mean squared error, thus smooth where x̃ leaves
+        The estimate (B, …). Of all estimates it has the least mean squared error, and so it is smooth where x̃ leaves
         several images possible.
     """
     return x + expand(sigma, x) ** 2 * score(x, sigma)
@@ -27,13 +30,15 @@ def tweedie(score: Score, x: Tensor, sigma: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Tweedie:
-    """The same as a sampler of one step.
+    """Tweedie's estimate as a sampler of one step.
 
     Attributes:
-        sigma: noise of the images it starts from, > 0.
+        sigma: noise level of the images that it starts from, > 0.
     """
 
     sigma: float
+
+    starts_from: ClassVar[StartsFrom] = "noise"
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
@@ -45,13 +50,9 @@ class Tweedie:
 
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Yields the estimate for x (B, …); of the levels (L,) it names the nearest, and it draws nothing."""
-        level = int((sigmas / self.sigma).log().abs().argmin())
-        yield State(tweedie(score, x, sigmas.new_full((len(x),), self.sigma)), level, 0)
+        """Yields the estimate for x (B, …), at the level nearest to σ; draws nothing. See `Sampler`."""
+        noise.check(sigmas)
+        sigma = sigmas.new_full((len(x),), self.sigma)
+        yield State(tweedie(score, x, sigma), round(float(noise.position(sigma[:1], sigmas))), 0)

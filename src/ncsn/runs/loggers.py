@@ -22,12 +22,12 @@ def build_loggers(nodes: DictConfig, run: Run) -> list[Logger]:
     return csv if global_rank() else csv + build_dashboards(nodes, run)
 
 
-def build_dashboards(nodes: DictConfig, run: Run, job_type: str | None = None) -> list[Logger]:
+def build_dashboards(nodes: DictConfig, run: Run, *, evaluation: bool = False) -> list[Logger]:
     """The dashboards of a configuration, which go on with what they know of the run.
 
     Args:
         nodes: by their names, `wandb` and `tensorboard`.
-        job_type: replaces W&B's.
+        evaluation: on W&B a run of its own, with this job type, in the group of the training.
 
     Raises:
         ConfigError: a logger refuses its settings.
@@ -39,7 +39,9 @@ def build_dashboards(nodes: DictConfig, run: Run, job_type: str | None = None) -
             if node.mode not in (None, "online", "offline", "disabled"):
                 raise ConfigError(f"logger.wandb.mode={node.mode}: must be online, offline, disabled or null")
             arguments |= {"id": run.record()["id"], "name": f"{run.path.parent.name}/{run.path.name}"}
-            arguments |= {} if job_type is None else {"job_type": job_type}
+            if evaluation:
+                arguments |= {"id": f"{arguments['id']}-evaluation", "name": f"{arguments['name']} evaluation"}
+                arguments |= {"job_type": "evaluate", "group": run.config().get("sweep")}
         loggers.append(build(node, f"logger.{name}", **arguments))
     return loggers
 

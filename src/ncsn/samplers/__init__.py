@@ -3,8 +3,9 @@
     sampler = AnnealedLangevin(steps_per_level=100, …)       # the settings, checked
     for state in sampler(score, x, sigmas, normal=…): …      # the run; the samples are the last state's x
 
-Each takes the start x (B, …) and the ladder σ (L,), and tells `num_steps(L)` beforehand. A start may be anything:
-uniform values, noise, images. Chains that diverge raise a `DivergedError` that names the step.
+What all of them take, yield and raise stands at `Sampler`; a file says what is its own. `start(sampler, …)` draws the
+start that a sampler asks for, but it may be anything, images too. Chains that diverge raise a `DivergedError` that
+names the step.
 """
 
 from ncsn.samplers.annealed_langevin import AnnealedLangevin
@@ -15,7 +16,7 @@ from ncsn.samplers.hmc import HamiltonianMonteCarlo
 from ncsn.samplers.interpolation import Interpolation
 from ncsn.samplers.langevin import Langevin
 from ncsn.samplers.mala import MetropolisLangevin
-from ncsn.samplers.state import Sampler, State
+from ncsn.samplers.state import Sampler, State, start
 
 __all__ = [
     "AnnealedLangevin",

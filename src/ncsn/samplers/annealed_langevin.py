@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ncsn import noise
 from ncsn.noise import step_size_from_snr
-from ncsn.samplers.divergence import stops_when_diverged
-from ncsn.samplers.state import State
+from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
+from ncsn.samplers.state import StartsFrom, State
 from ncsn.score import Normal, Score
 
 
@@ -22,8 +23,8 @@ class AnnealedLangevin:
 
     Attributes:
         steps_per_level: T ≥ 1.
-        step_size: ε > 0, the step at the smallest level; None is the one that suits the ladder and T by technique 4
-            of Song & Ermon 2020, `noise.step_size`.
+        step_size: ε > 0, the step at the smallest level; None takes the one that technique 4 of Song & Ermon 2020
+            (`noise.step_size`) gives for the ladder and T.
         denoise: end with x + σ_L² s(x, σ_L), the conditional mean (Song & Ermon 2020).
 
     Raises:
@@ -33,6 +34,8 @@ class AnnealedLangevin:
     steps_per_level: int = 100
     step_size: float | None = 4e-5
     denoise: bool = False
+
+    starts_from: ClassVar[StartsFrom] = "uniform"
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
@@ -44,7 +47,7 @@ class AnnealedLangevin:
         """ε for a ladder (L,): `step_size`, or technique 4's.
 
         Raises:
-            ValueError: `step_size` is None, and one level alone has no technique 4.
+            ValueError: `step_size` is None and there is one level only, for which technique 4 says nothing.
         """
         if self.step_size is not None:
             return self.step_size
@@ -54,11 +57,11 @@ class AnnealedLangevin:
 
     @classmethod
     def released(cls, steps_per_level: int = 100, step_lr: float = 2e-5, denoise: bool = False) -> "AnnealedLangevin":
-        """With the step size as the released code has it, x ← x + α·s + √(2α)·z: half of the paper's.
+        """With the step size in the released code's convention, x ← x + α·s + √(2α)·z: half of the paper's.
 
         Args:
             steps_per_level: T, n_steps_each there.
-            step_lr: its ε; that of Song & Ermon 2019 by default.
+            step_lr: ε there; the default is that of Song & Ermon 2019.
             denoise: as above; on in the configurations of Song & Ermon 2020, off in those of 2019.
 
         Raises:
@@ -72,13 +75,13 @@ class AnnealedLangevin:
     def from_snr(
         cls, snr: float, sigma_min: float, steps_per_level: int = 100, denoise: bool = False
     ) -> "AnnealedLangevin":
-        """With the step size as the signal-to-noise ratio of a step, ε = (2 · snr · σ_L)² (Song et al. 2021).
+        """With the step size given as the signal-to-noise ratio of a step, ε = (2 · snr · σ_L)² (Song et al. 2021).
 
         They write snr = √(ε/2)/σ_L with the ε of the released code: 0.316 for 2e-5 and σ_L = 0.01.
 
         Args:
             snr: > 0.
-            sigma_min: σ_L of the ladder that is sampled from.
+            sigma_min: σ_L of the ladder.
             steps_per_level: T.
             denoise: as above.
 
@@ -96,28 +99,11 @@ class AnnealedLangevin:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
-
-        Args:
-            score: s(x, σ).
-            x: x̃₀, the start (B, …); the paper draws it uniform in [0, 1].
-            sigmas: σ₁ > … > σ_L, shape (L,).
-            normal: draws z; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every step; its step size is αᵢ.
-
-        Raises:
-            DivergedError: the chains are no longer finite.
-        """
+        """Runs the chains that start at x; see `Sampler`. The step size of a state is αᵢ."""
         T, epsilon, batch = self.steps_per_level, self.epsilon(sigmas), x.shape[0]
+        warn_of_long_steps(epsilon, sigmas)
         # fmt: off
         alphas = epsilon * (sigmas / sigmas[-1]) ** 2               # 3:   αᵢ ← ε · σᵢ²/σ_L², all of them at once
         for i, (sigma, alpha) in enumerate(zip(sigmas, alphas, strict=True)):  # 2: for i ← 1 to L do

@@ -1,7 +1,7 @@
 """Consistent annealed sampling (Jolicoeur-Martineau et al., ICLR 2021, Algorithm 2).
 
-Annealed Langevin dynamics adds so much noise that, when a level begins, the chains carry another amount than the σ
-the score is told. Here every step leaves exactly the next level's. For x = x₀ + σᵢn the best score is −n/σᵢ, so that
+In annealed Langevin dynamics the chains carry more noise, when a level begins, than the σ that the score is given.
+Here every step leaves exactly the noise of the next level. For x = x₀ + σᵢn the best score is −n/σᵢ, so that
 
     x ← x + η σᵢ² s(x, σᵢ)   leaves the noise  (1 − η) σᵢ n,
 
@@ -9,23 +9,25 @@ and adding β σᵢ₊₁ z brings its variance to σᵢ₊₁² if
 
     (1 − η)² σᵢ² + β² σᵢ₊₁² = σᵢ₊₁²,   that is   β = √(1 − (1 − η)²/γ²),   γ = σᵢ₊₁/σᵢ.
 
-β is real as long as a step takes away enough, η ≥ 1 − γ. At equality no noise is added at all (β = 0) and the chain
-is deterministic; at η = 1 every step denoises altogether and perturbs anew.
+β is real if a step takes away enough, η ≥ 1 − γ. At equality no noise is added (β = 0) and the chain is
+deterministic; at η = 1 every step removes all the noise and perturbs anew.
 
-The argument takes x₀ for known. With the true score, which averages over all x₀ that x may come from, a drift of
-η σ² s asks for noise of variance 2η σ², and the chain adds (2η − η²) σ²: where η is much larger than 1 − γ the
-samples come out too much alike, the variance of a Gaussian by a factor of 1 − η/2. Hence many levels and a small η.
+The argument takes x₀ as known. With the true score, which averages over all x₀ that x may come from, a drift of
+η σ² s calls for noise of variance 2η σ², while the chain adds (2η − η²) σ². Where η is much larger than 1 − γ,
+samples therefore vary too little: the variance of a Gaussian shrinks by a factor of 1 − η/2. Hence many levels and a
+small η.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ncsn.samplers.divergence import stops_when_diverged
-from ncsn.samplers.state import State
+from ncsn.samplers.state import StartsFrom, State
 from ncsn.score import Normal, Score
 
 
@@ -33,12 +35,12 @@ from ncsn.score import Normal, Score
 class ConsistentAnnealedSampling:
     """Algorithm 2: one step at every level of a fine ladder.
 
-    A trained network's ladder is too coarse for one step a level, so `steps_per_level` − 1 levels are put between
-    any two, geometrically; a network that knows only its own levels takes such a σ for the nearest of them.
+    A trained network's ladder is too coarse for one step per level, so `steps_per_level` − 1 levels are put between
+    any two of its own, geometrically. The start should carry noise of about σ₁.
 
     Attributes:
         steps_per_level: T ≥ 1, steps from one given level to the next.
-        eta: η in (0, 1], the share of the noise that a step takes away, ε/σ_L² in the authors' notation; None is
+        eta: η in (0, 1], the share of the noise that a step takes away, ε/σ_L² in the authors' notation; None takes
             twice the least that the ladder allows, 2(1 − γ).
         denoise: end with x + σ_L² s(x, σ_L).
 
@@ -49,6 +51,8 @@ class ConsistentAnnealedSampling:
     steps_per_level: int = 100
     eta: float | None = None
     denoise: bool = False
+
+    starts_from: ClassVar[StartsFrom] = "noise"
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
@@ -63,27 +67,12 @@ class ConsistentAnnealedSampling:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
-
-        Args:
-            score: s(x, σ).
-            x: the start (B, …), which should carry noise of about σ₁.
-            sigmas: σ₁ > … > σ_L, shape (L,).
-            normal: draws z; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every step; its step size is η σᵢ².
+        """Runs the chains that start at x; see `Sampler`. The step size of a state is η σᵢ².
 
         Raises:
-            ValueError: η is too small for the ladder, so that β would be imaginary.
-            DivergedError: the chains are no longer finite.
+            ValueError: also if η is too small for the ladder, so that β would be imaginary.
         """
         ladder, T, batch = refine(sigmas, self.steps_per_level), self.steps_per_level, x.shape[0]
         eta = self._eta(ladder)
@@ -114,8 +103,10 @@ class ConsistentAnnealedSampling:
 
 
 def refine(sigmas: Tensor, steps: int) -> Tensor:
-    """The ladder with steps − 1 levels put between any two, geometrically: (L,) -> ((L − 1)·steps + 1,)."""
-    logs = sigmas.log()
+    """The ladder with steps − 1 levels put between any two, geometrically: (L,) -> ((L − 1)·steps + 1,).
+
+    The levels themselves stay exactly what they are, so that a network sees its own.
+    """
     fractions = torch.arange(steps, dtype=sigmas.dtype, device=sigmas.device) / steps
-    between = torch.lerp(logs[:-1, None], logs[1:, None], fractions).exp().flatten()
-    return torch.cat([between, sigmas[-1:]])
+    gammas = sigmas[1:, None] / sigmas[:-1, None]
+    return torch.cat([(sigmas[:-1, None] * gammas**fractions).flatten(), sigmas[-1:]])

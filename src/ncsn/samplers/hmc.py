@@ -1,17 +1,16 @@
 """Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011), annealed over the noise levels.
 
-A chain is given a momentum p ~ N(0, I) and moves as a particle does in the potential E, along which
-H(x, p) = E(x) + ½‖p‖² stays as it is. The motion is followed by leapfrog steps of length h,
+A chain is given a momentum p ~ N(0, I) and moves like a particle in the potential E; its motion conserves
+H(x, p) = E(x) + ½‖p‖². It is followed by leapfrog steps of length h,
 
     p ← p + h/2·s(x),   x ← x + h·p,   p ← p + h/2·s(x),
 
-which are reversible and keep volume, so that what remains of their error is put right by accepting the end of the
-trajectory (y, q) with
+which are reversible and preserve volume. Their error is corrected by accepting the end (y, q) of a trajectory with
 
     log r = H(x, p) − H(y, q).
 
-With a single leapfrog step it is MALA with α = h²; more of them carry a chain further before it turns. In D
-dimensions a step of h ~ D^(−1/4) keeps the share of accepted trajectories (Beskos et al. 2013).
+With a single leapfrog step it is MALA with α = h²; more of them carry a chain farther before its direction is drawn
+anew. In D dimensions a step of h ~ D^(−1/4) keeps the share of accepted trajectories (Beskos et al. 2013).
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
-from ncsn.samplers.state import State
+from ncsn.samplers.state import StartsFrom, State
 from ncsn.score import Normal, Score
 
 
@@ -32,11 +31,11 @@ class HamiltonianMonteCarlo:
     """Hamiltonian Monte Carlo at every level or at the last one alone.
 
     Attributes:
-        steps_per_level: trajectories at a level, at least 1.
-        leapfrog_steps: steps of a trajectory, at least 1.
-        step_size: h > 0, the leapfrog step at the smallest level, as a length. None is 0.6 σ_L, and 0.6 σ_L (64/D)^¼
-            for images of more than 64 values. At N(0, σ²I) seven trajectories in ten or more are then accepted, and
-            no density perturbed by such noise is more sharply curved.
+        steps_per_level: trajectories per level, at least 1.
+        leapfrog_steps: per trajectory, at least 1.
+        step_size: h > 0, the leapfrog step at the smallest level, as a length. None takes 0.6 σ_L, and
+            0.6 σ_L (64/D)^¼ for images of more than 64 values. At N(0, σ²I) at least seven trajectories in ten are
+            then accepted. For other densities see `MetropolisLangevin`.
         annealed: go through all levels, hᵢ = h σᵢ/σ_L; otherwise start at the smallest.
 
     Raises:
@@ -48,6 +47,7 @@ class HamiltonianMonteCarlo:
     step_size: float | None = None
     annealed: bool = True
 
+    starts_from: ClassVar[StartsFrom] = "uniform"
     needs_energy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -64,27 +64,11 @@ class HamiltonianMonteCarlo:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
+        """Runs the chains that start at x; see `Sampler`. A state is that after a trajectory; its step size is hᵢ.
 
-        Args:
-            score: s(x, σ), with its energy beside it as `score.energy(x, sigma)` -> (B,).
-            x: the start (B, …).
-            sigmas: σ₁ > … > σ_L, shape (L,).
-            normal: draws p, and the (B,) values that decide; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every trajectory; its step size is hᵢ.
-
-        Raises:
-            TypeError: the score has no energy.
-            DivergedError: the chains are no longer finite.
+        `normal` draws p, and then the (B,) values that decide which chains accept.
         """
         energy, L = energy_of(score, self), len(sigmas)
         step_size = self.step_size or 0.6 * min(1, 64 / x[0].numel()) ** (1 / 4) * sigmas[-1]

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncsn.samplers.state import Sampler, State
+from ncsn.samplers.state import Sampler, StartsFrom, State
 from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """Runs any sampler on groups of chains whose noise goes from one draw to another, an angle at a time.
+    """Runs any sampler on groups of chains whose noise turns from one draw to another, one angle per chain.
 
-    Of the `num_angles` chains of a group the one at φ ∈ [0, π/2] is driven by z_φ = z_p cos φ + z_q sin φ, with z_p
+    A group has `num_angles` chains at angles φ from 0 to π/2. Each is driven by z_φ = z_p cos φ + z_q sin φ, with z_p
     and z_q drawn once for the group. Every z_φ is standard normal, so each chain is a sample like any other;
-    neighbours have nearly the same noise and end nearly at the same image.
+    neighbours have nearly the same noise and end at nearly the same image.
 
     Attributes:
         sampler: runs the chains.
-        num_angles: chains of a group, at least 2.
+        num_angles: chains per group, at least 2.
 
     Raises:
         ValueError: a value out of range.
@@ -34,25 +34,23 @@ class Interpolation:
         if self.num_angles < 2:
             raise ValueError(f"num_angles={self.num_angles}: must be at least 2")
 
+    @property
+    def starts_from(self) -> StartsFrom:
+        return self.sampler.starts_from
+
     def num_steps(self, num_levels: int) -> int:
-        """Those of the sampler."""
         return self.sampler.num_steps(num_levels)
 
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x (N · num_angles, …), the chains of a group one after the other.
+        """Runs the chains that start at x (N · num_angles, …), those of a group next to each other; see `Sampler`.
 
-        Let the starts of a group be one and the same, or the ends of a row differ by them too. `normal` is asked for
-        (N, …) twice where the sampler asks for (N · num_angles, …) once. For the rest see the sampler.
+        All chains of a group should have the same start, or their ends differ by their starts too. Where the sampler
+        draws (N · num_angles, …) once, `normal` is asked for (N, …) twice.
 
         Raises:
-            ValueError: the number of chains is no multiple of `num_angles`.
+            ValueError: also if the number of chains is no multiple of `num_angles`.
         """
         if len(x) % self.num_angles:
             raise ValueError(f"{len(x)} chains: must be a multiple of num_angles={self.num_angles}")

@@ -1,17 +1,18 @@
 """Langevin dynamics at one noise level (Song & Ermon 2019, eq. 4).
 
-The baseline that annealing is held against: without it, the chains see the score of the data alone, which is learned
-badly where there are no data and does not know the weights of modes that lie apart (Sec. 3, App. C.1).
+The baseline for annealing. Without annealing the chains see the score at a single small σ, which is learned badly
+where there are no data and says nothing of the relative weights of modes far apart (Sec. 3, App. C.1).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ncsn.samplers.divergence import stops_when_diverged
-from ncsn.samplers.state import State
+from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
+from ncsn.samplers.state import StartsFrom, State
 from ncsn.score import Normal, Score
 
 
@@ -19,7 +20,7 @@ from ncsn.score import Normal, Score
 class Langevin:
     """Langevin dynamics at the smallest level, x ← x + ε/2·s(x, σ_L) + √ε·z.
 
-    The defaults are those of App. C.1, whose "2e-5" is, as in `AnnealedLangevin`, ε = 4e-5 in the paper's form.
+    The defaults are those of App. C.1, where ε is printed in the released code's convention, "2e-5": 4e-5 here.
 
     Attributes:
         steps: T ≥ 1.
@@ -31,6 +32,8 @@ class Langevin:
 
     steps: int = 1000
     step_size: float = 4e-5
+
+    starts_from: ClassVar[StartsFrom] = "uniform"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -45,27 +48,10 @@ class Langevin:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
-
-        Args:
-            score: s(x, σ).
-            x: the start (B, …).
-            sigmas: σ₁ > … > σ_L, shape (L,), of which only the last is used.
-            normal: draws z; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every step; its step size is ε.
-
-        Raises:
-            DivergedError: the chains are no longer finite.
-        """
+        """Runs the chains that start at x, at the last level; see `Sampler`. The step size of a state is ε."""
+        warn_of_long_steps(self.step_size, sigmas)
         sigma, epsilon = sigmas[-1].expand(x.shape[0]), sigmas.new_tensor(self.step_size)
         for t in range(self.steps):
             x = x + epsilon / 2 * score(x, sigma) + epsilon.sqrt() * normal(x)

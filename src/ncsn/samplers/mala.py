@@ -1,11 +1,12 @@
 """The Metropolis-adjusted Langevin algorithm, MALA (Roberts & Tweedie 1996), annealed as in Algorithm 1.
 
 A Langevin step y = x + α/2·s(x) + √α·z is taken as a proposal. Its density is exp(−½‖z‖²) up to a constant, and that
-of the way back exp(−½‖z′‖²), where z′ is the noise that would lead from y to x, x = y + α/2·s(y) + √α·z′; hence
+of the way back exp(−½‖z′‖²), where z′ is the noise that would lead from y to x, x = y + α/2·s(y) + √α·z′. Hence
 
-    log r = E(x) − E(y) + ½‖z‖² − ½‖z′‖².
+    log r = E(x) − E(y) + ½‖z‖² − ½‖z′‖²,   z′ = −z − √α/2·(s(x) + s(y)),
 
-In D dimensions a step of α ~ D^(−1/3) keeps the share of accepted proposals (Roberts & Rosenthal 1998).
+in which the difference x − y, small beside both, does not occur. In D dimensions a step of α ~ D^(−1/3) keeps the
+share of accepted proposals (Roberts & Rosenthal 1998).
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.metropolis import accepts, choose, energy_of, half_square
-from ncsn.samplers.state import State
+from ncsn.samplers.state import StartsFrom, State
 from ncsn.score import Normal, Score
 
 
@@ -27,10 +28,10 @@ class MetropolisLangevin:
 
     Attributes:
         steps_per_level: T ≥ 1.
-        step_size: ε > 0, the step at the smallest level, the paper's form. None is 0.4 σ_L², which for σ_L = 0.01 is
-            what annealed Langevin dynamics takes, and 0.4 σ_L² (64/D)^⅓ for images of more than 64 values. At
-            N(0, σ²I) four proposals in five or more are then accepted, and no density perturbed by such noise is more
-            sharply curved.
+        step_size: ε > 0, the step at the smallest level, in the paper's form. None takes 0.4 σ_L², which at σ_L = 0.01
+            is the default of `AnnealedLangevin`, and 0.4 σ_L² (64/D)^⅓ for images of more than 64 values. At N(0, σ²I)
+            at least four proposals in five are then accepted. For perturbed data it may be fewer: −∇² log q_σ ≤ I/σ²
+            always holds, but between modes the curvature has the other sign and may be of any size.
         annealed: go through all levels, αᵢ = ε σᵢ²/σ_L²; otherwise start at the smallest.
 
     Raises:
@@ -41,6 +42,7 @@ class MetropolisLangevin:
     step_size: float | None = None
     annealed: bool = True
 
+    starts_from: ClassVar[StartsFrom] = "uniform"
     needs_energy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -56,27 +58,11 @@ class MetropolisLangevin:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self,
-        score: Score,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        normal: Normal = torch.randn_like,
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x.
+        """Runs the chains that start at x; see `Sampler`. The step size of a state is αᵢ.
 
-        Args:
-            score: s(x, σ), with its energy beside it as `score.energy(x, sigma)` -> (B,).
-            x: the start (B, …).
-            sigmas: σ₁ > … > σ_L, shape (L,).
-            normal: draws z, and the (B,) values that decide; `normal(x)` has the shape of x.
-
-        Yields:
-            The state after every step; its step size is αᵢ.
-
-        Raises:
-            TypeError: the score has no energy.
-            DivergedError: the chains are no longer finite.
+        `normal` draws z, and then the (B,) values that decide which chains accept.
         """
         energy, L = energy_of(score, self), len(sigmas)
         epsilon = self.step_size or 0.4 * min(1, 64 / x[0].numel()) ** (1 / 3) * sigmas[-1] ** 2
@@ -88,7 +74,7 @@ class MetropolisLangevin:
                 z = normal(x)
                 y = x + alpha / 2 * s + alpha.sqrt() * z
                 E_y, s_y = energy(y, sigma), score(y, sigma)
-                z_back = (x - y - alpha / 2 * s_y) / alpha.sqrt()
+                z_back = -z - alpha.sqrt() / 2 * (s + s_y)
                 accepted = accepts(E - E_y + half_square(z) - half_square(z_back), normal)
                 x, E, s = choose(accepted, y, x), choose(accepted, E_y, E), choose(accepted, s_y, s)
                 yield State(x, i, t, alpha, accepted.float().mean())

@@ -1,11 +1,16 @@
-"""What a sampler is, and what it yields after every step."""
+"""What a sampler is, what it starts from, and what it yields after every step."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
+from ncsn.random import Draws
 from ncsn.score import Normal, Score
+
+StartsFrom = Literal["uniform", "noise"]
+"""What the chains of a sampler start from; see `start`."""
 
 
 class State(NamedTuple):
@@ -29,6 +34,53 @@ class State(NamedTuple):
 class Sampler(Protocol):
     """What every sampler is to those who run it."""
 
-    def num_steps(self, num_levels: int) -> int: ...
+    @property
+    def starts_from(self) -> StartsFrom:
+        """What its chains should start from; see `start`."""
+        ...
 
-    def __call__(self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = ...) -> Iterator[State]: ...
+    def num_steps(self, num_levels: int) -> int:
+        """The number of states that a run over so many levels yields, known beforehand."""
+        ...
+
+    def __call__(self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = ...) -> Iterator[State]:
+        """Runs the chains that start at x. Neither x nor a state that was yielded is changed afterwards.
+
+        No gradients are recorded. Nothing is checked, and nothing drawn, before the first state is asked for.
+
+        Args:
+            score: s(x, σ); for a sampler that accepts or rejects (`needs_energy`), with its energy beside it as
+                `score.energy(x, sigma)` -> (B,).
+            x: the start (B, …).
+            sigmas: σ₁ > … > σ_L, shape (L,).
+            normal: draws every random value; `normal(x)` has the shape of x.
+
+        Yields:
+            The state after every step.
+
+        Raises:
+            ValueError: `sigmas` is no ladder (`noise.check`), or not one that the sampler's settings suit.
+            TypeError: the score lacks an energy that the sampler needs.
+            DivergedError: the chains grew beyond all bounds, or are no longer finite.
+        """
+        ...
+
+
+def start(sampler: Sampler, shape: tuple[int, ...], sigmas: Tensor, draws: Draws) -> Tensor:
+    """The start that a sampler asks for.
+
+        "uniform"   x ~ U[0, 1], as in Algorithm 1 of Song & Ermon 2019
+        "noise"     x = ½ + σ₁ z, noise of the first level around a grey image
+
+    Args:
+        sampler: whose chains these are; one that does not say what it starts from starts from "uniform".
+        shape: (B, …).
+        sigmas: σ₁ > … > σ_L, shape (L,).
+        draws: where the values come from, and on which device they are.
+
+    Returns:
+        The start (B, …), float32.
+    """
+    if getattr(sampler, "starts_from", "uniform") == "uniform":
+        return draws.uniform(*shape)
+    return 0.5 + float(sigmas[0]) * draws.normal(torch.empty(shape, device="meta"))

@@ -1,6 +1,7 @@
 """A checkpoint made ready to draw from, as the configurations of sample.py and evaluate.py say."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +99,18 @@ def load(config: DictConfig, path: Path, *, assume: bool = True) -> TrainedScore
         if root is None
         else replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
     )
+
+
+def build_trainer(node: DictConfig, **settings: Any) -> Trainer:
+    """The trainer of a configuration that draws or looks, and does not train.
+
+    Args:
+        **settings: in place of the configuration's.
+    """
+    # On a cluster, Lightning loads any hpc_ckpt_*.ckpt that it finds in its folder; here it has none.
+    changed = {str(key): value for key, value in node.items()} | settings
+    trainer: Trainer = build(OmegaConf.create(changed), "trainer", default_root_dir=os.devnull)
+    return trainer
 
 
 def assumptions(config: DictConfig) -> dict[str, Any]:

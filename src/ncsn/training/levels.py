@@ -233,11 +233,15 @@ class Table:
     def _steps(self, sigmas: Tensor, sampler: AnnealedLangevin) -> Iterator[tuple[str, str, str]]:
         sigma_min, gamma, steps = float(sigmas[-1]), noise.ratio(sigmas), sampler.steps_per_level
         epsilon, rule = sampler.epsilon(sigmas), noise.step_size(float(sigmas[-1]), noise.ratio(sigmas), steps)
-        left = noise.variance_ratio(epsilon, sigma_min, gamma, steps)
+        left = noise.ladder_variance_ratio(epsilon, sigma_min, gamma, steps)
         evaluations = sampler.num_steps(len(sigmas))
         yield "T", f"{steps}", f"as given; {evaluations:,} evaluations of the network for an image"
         by_rule = math.isclose(epsilon, rule) and self.config.sampler.get("step_size", 0) is None
         why = "technique 4" if by_rule else f"as given; technique 4 would have {rule:.4g}"
-        yield "ε", f"{epsilon:.4g}", f"{why}; chains keep {left:.3f} of a level's variance, where 1 is perfect"
+        if math.isfinite(left):
+            kept = f"chains leave each level with {left:.3f} of its noise's variance, where 1 is perfect"
+        else:
+            kept = "with this step the noise of the chains grows, and is not removed"
+        yield "ε", f"{epsilon:.4g}", f"{why}; {kept}"
         yield "ε/2", f"{epsilon / 2:.4g}", "the same as the released code writes it, x + ε s + √(2ε) z: its step_lr"
         yield "snr", f"{noise.snr(epsilon, sigma_min):.4g}", "the same as Song et al. 2021 write it, √(ε/4)/σ_L"

@@ -275,6 +275,24 @@ def test_a_data_set_that_has_moved(save: Save, tmp_path: Path) -> None:
         assert torch.equal(read_images(score, split, str(tmp_path / "after")), before)
 
 
+def test_where_chains_start_is_told_by_the_data_set_or_by_the_users_own_images(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings(init: str, root: Path) -> dict[str, str]:
+        score = a_score(data={"_target_": "ncsn.data.Digits", "root": str(root)})
+        return Generate(score=score, sampler=AnnealedLangevin(), init=init).settings
+
+    before, other = save("own/a.png", noise(0, 8, 8)), save("other.png", noise(1, 8, 8))
+    own = settings(str(before), tmp_path)
+    assert settings(str(before.rename(tmp_path / "elsewhere.png")), tmp_path) == own
+    assert settings(str(other), tmp_path) != own
+    monkeypatch.setattr("ncsn.sampling.tasks.images.fingerprint", lambda _: pytest.fail("reads all of a data set"))
+    train, val = (settings(split, tmp_path / "data") for split in ("train", "val"))
+    assert train != val
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert settings("train", tmp_path / "moved") == train
+
+
 # What tasks make of them
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ncsn.data.transforms import to_unit_interval
 from ncsn.random import Draws
 from ncsn.samplers import Interpolation, Sampler
-from ncsn.sampling.tasks.images import fingerprint, read_images
+from ncsn.sampling.tasks.images import identity, read_images
 from ncsn.sampling.tasks.task import Task
 
 
@@ -33,7 +33,7 @@ class Generate(Task):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {} if self.given is None else {"init_images": fingerprint(self.given)}
+        return {} if self.given is None else {"init_images": identity(self.score, str(self.init), self.given)}
 
     def start(self, chains: range, draws: Draws) -> Tensor:
         if self.init is None:

@@ -8,14 +8,13 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import InterpolationMode
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.config import build, check
-from ncsn.data.decoding import DecodedFiles, fit, open_image
+from ncsn.data.decoding import EXTENSIONS, DecodedFiles, fit, open_image
 from ncsn.data.module import ImageDataModule
 from ncsn.errors import ConfigError, DataError
+from ncsn.files import digest
 
 
 def read_images(score: TrainedScore, images: str, key: str = "images", limit: int | None = None) -> Tensor:
@@ -40,7 +39,7 @@ def read_images(score: TrainedScore, images: str, key: str = "images", limit: in
         raise DataError(f"task.{key}={images}: no such file or folder; val and train are the network's own data set")
     files = sorted(p for p in path.iterdir() if _is_image(p)) if path.is_dir() else [path]
     if not files:
-        raise DataError(f"task.{key}={images}: no images in this folder {IMG_EXTENSIONS}")
+        raise DataError(f"task.{key}={images}: no images in this folder ({', '.join(EXTENSIONS)})")
     channels, size, _ = score.image_shape
     decoded = DecodedFiles(files[:limit], channels, lambda image: fit(image, size))
     return torch.from_numpy(np.stack([decoded[i] for i in range(len(decoded))]))
@@ -59,7 +58,7 @@ def read_mask(path: Path, size: int) -> Tensor:
         DataError: it cannot be read.
     """
     try:
-        picture: Image.Image = fit(open_image(path, 1), size, InterpolationMode.NEAREST)
+        picture: Image.Image = fit(open_image(path, 1), size, "nearest")
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs
         raise DataError(f"task.mask={path}: not an image that can be used ({error})") from error
     missing = torch.from_numpy(np.asarray(picture) >= 128)
@@ -68,10 +67,22 @@ def read_mask(path: Path, size: int) -> Tensor:
     return (~missing).float()
 
 
+def identity(score: TrainedScore, images: str, given: Tensor) -> str:
+    """A digest of what the images are: for a split, of its data set and files; otherwise, of the images themselves.
+
+    Args:
+        score, images: as `read_images` got them.
+        given: what it returned.
+    """
+    if images in ("train", "val"):
+        return digest(training_data(score).identity("train" if images == "train" else "val"))
+    return fingerprint(given)
+
+
 def fingerprint(images: Tensor) -> str:
     """A digest of the images themselves."""
     return hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")

@@ -1,0 +1,64 @@
+"""Files that are there whole or not at all, links and locks."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from ncsn.files import link, one_process_at_a_time, write_text
+
+
+def test_a_failure_leaves_a_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "before")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("symbolic", [True, False])
+def test_a_link_follows_its_target_also_where_symbolic_ones_are_refused(
+    symbolic: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not symbolic:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError("a required privilege is not held by the client")
+
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    for text in ("one", "two"):
+        (tmp_path / text).write_text(text)
+        link(tmp_path / "best", text)
+        assert (tmp_path / "best").read_text() == text
+    assert (tmp_path / "best").is_symlink() == symbolic
+
+
+def held_elsewhere(path: Path, sent: object) -> None:
+    with one_process_at_a_time(path, wait=False) as held:
+        sent.put(held)  # type: ignore[attr-defined]
+
+
+def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+
+    def ask() -> bool:
+        process = context.Process(target=held_elsewhere, args=(tmp_path / "run", answers))
+        process.start()
+        answer = answers.get(timeout=60)
+        process.join()
+        return bool(answer)
+
+    with one_process_at_a_time(tmp_path / "run") as held:
+        assert held
+        assert not ask()
+    assert ask()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_where_no_lock_can_be_made_each_goes_on_for_itself(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with one_process_at_a_time(tmp_path / "run", wait=False) as held:
+        assert held

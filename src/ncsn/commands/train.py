@@ -172,10 +172,10 @@ def build_model(config: DictConfig, resolved: dict[str, Any]) -> ScoreModel:
 
 
 def build_callbacks(config: DictConfig, folder: Path, sampler: Sampler) -> list[Callback]:
-    """The callbacks of a configuration; one set to null is left out."""
+    """The callbacks of a configuration; one set to null is left out, and the bar where the trainer shows none."""
     callbacks = []
     for name, node in config.callbacks.items():
-        if node is None:
+        if node is None or (name == "progress" and not config.trainer.get("enable_progress_bar", True)):
             continue
         arguments: dict[str, Any] = {}
         if name == "checkpoint":

@@ -1,9 +1,9 @@
 """What is known of an image: an orthogonal projection P onto the part of it that was measured.
 
 Pixels under a mask, the grey image of a coloured one, the means of blocks of pixels: each is a linear measurement Ax,
-and P(x) = A⁺Ax is the smallest image with the same measurement. Noise N(0, σ²I) has two independent parts, in the range
-of P and outside it. So the known part can be given the noise of a level, while the chain draws the rest (Song & Ermon
-2019, Algorithm 2; for grey images Song et al. 2021, App. I).
+and P(x) = A⁺Ax is the smallest image with the same measurement. Noise N(0, σ²I) has two independent parts, in the
+range of P and outside it. So the known part can be given the noise of a level, while the chain draws the rest (Song &
+Ermon 2019, Algorithm 2; for grey images Song et al. 2021, App. I).
 """
 
 from collections.abc import Callable

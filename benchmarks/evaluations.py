@@ -2,11 +2,11 @@
 
     python benchmarks/evaluations.py RUN [--root data] [--samples 500] [--budgets 30 100 300 1000]
 
-RUN is a trained run's folder or a checkpoint. Each number of evaluations is spent in several ways, from the
-same starts; what comes out is scored by the Fréchet distance of the data set's own classifier to the training
-images. The spread is what chance does to such a score: the standard deviation over three seeds of 100
-evaluations with twice the step size of technique 4. The same are drawn once more in float32 without
-compilation, for what speed=fast costs.
+RUN is a trained run's folder or a checkpoint. Each number of evaluations is spent in several ways, each from the
+start that its sampler asks for, with the same draws; what comes out is scored by the Fréchet distance of the data
+set's own classifier to the training images. The spread is what chance does to such a score: the standard deviation
+over three seeds of 100 evaluations with twice the step size of technique 4. The same are drawn once more in float32
+without compilation, for what speed=fast costs.
 """
 
 import argparse
@@ -32,7 +32,14 @@ from ncsn.evaluation.scores import compute_scores
 from ncsn.images import to_uint8
 from ncsn.networks.compiled import compile_in_place, round_weights
 from ncsn.random import Draws
-from ncsn.samplers import AnnealedLangevin, BudgetedLangevin, ConsistentAnnealedSampling, DivergedError, Sampler
+from ncsn.samplers import (
+    AnnealedLangevin,
+    BudgetedLangevin,
+    ConsistentAnnealedSampling,
+    DivergedError,
+    Sampler,
+    start,
+)
 
 WHERE = device()
 BATCH = 250
@@ -61,11 +68,12 @@ class Drawn:
         self.reference = Reference.of(data, "train", self.classifier, Path(data.root, "references"), device=WHERE)
 
     def __call__(self, sampler: Sampler, sigmas: Tensor, *, seed: int = 0, fast: bool = True) -> dict[str, Any]:
-        images, start = [], time.perf_counter()
+        images, began = [], time.perf_counter()
         try:
             for number in range(-(-self.samples // BATCH)):
                 draws = Draws(seed, "sample", number, device=WHERE)
-                x = draws.uniform(min(BATCH, self.samples - number * BATCH), *self.score.image_shape)
+                shape = (min(BATCH, self.samples - number * BATCH), *self.score.image_shape)
+                x = start(sampler, shape, sigmas, draws)
                 with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
                     run = sampler(self.score.network, x, sigmas, normal=draws.normal)
                     for state in tqdm(run, total=sampler.num_steps(len(sigmas)), leave=False):
@@ -73,7 +81,7 @@ class Drawn:
                 images.append(torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2))
         except DivergedError as error:
             return {"diverged": str(error)}
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
         features = extract(self.classifier, images, WHERE)
         scores = compute_scores(features, self.reference, which=["frechet"], device=WHERE)
         evaluations = sampler.num_steps(len(sigmas))

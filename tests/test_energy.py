@@ -128,12 +128,12 @@ def test_every_sampler_draws_from_it(sampler: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [(5, 1), (), (5, 2)])
-def test_refuses_energies_that_are_not_one_number_a_row(shape: tuple[int, ...]) -> None:
+def test_refuses_energies_that_are_not_one_number_per_row(shape: tuple[int, ...]) -> None:
     class Wrong(nn.Module):
         def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
             return torch.zeros(shape) * x.sum()
 
     score = EnergyScore(Wrong())
     for call in (score, score.energy):
-        with pytest.raises(ValueError, match=r"returned \(.*\) for 5 rows: must be one number a row, \(5,\)"):
+        with pytest.raises(ValueError, match=r"returned \(.*\) for 5 rows: must be one number per row, \(5,\)"):
             call(torch.rand(5, 2), torch.ones(5))

@@ -148,7 +148,7 @@ def test_the_rules_become_numbers(root: str, caplog: pytest.LogCaptureFixture) -
     config = composed(f"noise=from_data data.root={root}")
     check(config)
     assert levels.is_from_data(config)
-    chosen = levels.in_numbers(config, "cpu")
+    chosen = levels.resolve_levels(config, "cpu")
     assert levels.is_from_data(config)  # untouched
     sigma_max = levels.largest_distance(Digits(root=root)).distance
     assert chosen.noise == {
@@ -167,7 +167,7 @@ def test_the_rules_become_numbers(root: str, caplog: pytest.LogCaptureFixture) -
 
 def test_what_is_given_is_not_chosen(tmp_path: Path) -> None:
     given = "noise.sigma_max=3 noise.num_levels=7 sampler.step_size=1e-5 sampler.steps_per_level=2"
-    chosen = levels.in_numbers(composed(f"noise=from_data data.root={tmp_path}/nowhere {given}"))
+    chosen = levels.resolve_levels(composed(f"noise=from_data data.root={tmp_path}/nowhere {given}"))
     assert (chosen.noise.sigma_max, chosen.noise.num_levels) == (3, 7)
     assert (chosen.sampler.step_size, chosen.sampler.steps_per_level) == (1e-5, 2)
     assert not (tmp_path / "nowhere").exists()  # no image was needed
@@ -175,7 +175,7 @@ def test_what_is_given_is_not_chosen(tmp_path: Path) -> None:
 
 def test_an_overlap_of_ones_own(root: str) -> None:
     few, many = (
-        levels.in_numbers(composed(f"noise=from_data data.root={root} noise.overlap={overlap}")).noise.num_levels
+        levels.resolve_levels(composed(f"noise=from_data data.root={root} noise.overlap={overlap}")).noise.num_levels
         for overlap in (0.1, 0.9)
     )
     assert few < 22 < many
@@ -184,19 +184,19 @@ def test_an_overlap_of_ones_own(root: str) -> None:
 def test_a_step_of_technique_4_for_levels_that_are_given() -> None:
     config = composed("data=cifar10 noise=ncsnv2")
     assert (config.noise.sigma_max, config.noise.num_levels) == (50, 232)
-    assert levels.in_numbers(config).sampler.step_size == pytest.approx(2 * 6.2e-6, rel=0.01)
+    assert levels.resolve_levels(config).sampler.step_size == pytest.approx(2 * 6.2e-6, rel=0.01)
     slower = composed("data=cifar10 noise=ncsnv2 sampler.steps_per_level=10")
-    assert levels.in_numbers(slower).sampler.step_size < 2 * 6.2e-6
+    assert levels.resolve_levels(slower).sampler.step_size < 2 * 6.2e-6
 
 
 def test_a_configuration_in_numbers_stays_what_it_is() -> None:
     for arguments in ("", "experiment=cifar10", "sampler=consistent", "model=energy sampler=mala", "experiment=demo"):
         config = composed(arguments)
-        assert levels.in_numbers(config) is config
+        assert levels.resolve_levels(config) is config
 
 
 def test_other_samplers_are_left_alone(root: str) -> None:
-    chosen = levels.in_numbers(composed(f"noise=from_data data.root={root} sampler=consistent"))
+    chosen = levels.resolve_levels(composed(f"noise=from_data data.root={root} sampler=consistent"))
     assert chosen.sampler == composed("sampler=consistent").sampler
 
 
@@ -225,12 +225,12 @@ def test_sizes_without_a_published_ladder() -> None:
 )
 def test_what_is_wrong_is_named(root: str, arguments: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        levels.in_numbers(composed(f"noise=from_data data.root={root} {arguments}"))
+        levels.resolve_levels(composed(f"noise=from_data data.root={root} {arguments}"))
 
 
 def test_the_table_of_a_sampler_with_another_convention(root: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    chosen = levels.in_numbers(
+    chosen = levels.resolve_levels(
         composed(f"noise=from_data data.root={root} sampler=ald_released sampler.step_lr=1e-5 noise.num_levels=20")
     )
     assert chosen.sampler.step_lr == 1e-5

@@ -43,6 +43,14 @@ def test_seeds_are_seeds_to_pytorch_and_all_different() -> None:
     assert max(seeds) > 2**62  # all of the bits are used
 
 
+def test_a_cpu_takes_32_bits_of_a_seed_so_that_keys_may_coincide() -> None:
+    """As the module says; were it otherwise, it should not say so, and every run on a CPU would change."""
+    one, two = ((0, "train", number) for number in (53_953, 73_644))
+    assert key_to_seed(*one) != key_to_seed(*two)
+    assert key_to_seed(*one) % 2**32 == key_to_seed(*two) % 2**32
+    assert torch.equal(Draws(*one).uniform(64), Draws(*two).uniform(64))
+
+
 def test_keys_that_look_alike_differ() -> None:
     alike: list[tuple[int | str, ...]] = [
         (1, 2),

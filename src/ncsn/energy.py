@@ -16,7 +16,7 @@ class EnergyScore(nn.Module):
     does: once in the parameters by denoising, once more in x by sliced and exact score matching.
 
     Args:
-        network: E(x, σ), called with x (B, …) and sigma (B,), returns (B,); the energy of a row depends on no other.
+        network: E(x, σ), called with x (B, …) and sigma (B,), returns (B,); no row's energy depends on another row.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -27,12 +27,12 @@ class EnergyScore(nn.Module):
         """E(x, σ) up to a constant for each σ: (B, …), (B,) -> (B,).
 
         Raises:
-            ValueError: the network returns something else than one number a row.
+            ValueError: the network returns anything but one number per row.
         """
         energy = self.network(x, sigma)
         if energy.shape != x.shape[:1]:
             raise ValueError(
-                f"the energy network returned {tuple(energy.shape)} for {len(x)} rows: must be one number a row, "
+                f"the energy network returned {tuple(energy.shape)} for {len(x)} rows: must be one number per row, "
                 f"({len(x)},)"
             )
         return energy

@@ -15,7 +15,7 @@ from PIL import Image
 from ncsn.data import Digits
 from ncsn.evaluation import Classifier, extraction
 from ncsn.evaluation import evaluator as evaluation
-from ncsn.runs.contents import RunFolder
+from ncsn.runs.contents import Contents
 from ncsn.samplers import AnnealedLangevin, DivergedError
 
 pytestmark = pytest.mark.slow
@@ -183,7 +183,7 @@ def test_a_table_is_printed(scored: tuple[Path, str]) -> None:
 
 
 def test_the_report_reads_it(curved: tuple[Path, str]) -> None:
-    run = RunFolder.read(curved[0])
+    run = Contents.read(curved[0])
     assert run.curve is not None
     assert len(run.curve.checkpoints) == 3
     assert len(run.samples) == 3

@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import multiprocessing
 import sys
@@ -35,6 +36,16 @@ def trainer(**options) -> SimpleNamespace:
     fit_loop = SimpleNamespace(total_batch_idx=-1)
     accumulate = {"accumulate_grad_batches": 1}
     return SimpleNamespace(strategy=strategy, fit_loop=fit_loop, **{**usual, **accumulate, **options})
+
+
+def test_libraries_that_one_data_set_needs_are_imported_by_that_one():
+    """Every command imports `ncsn.data`."""
+    for file in Path(module.__file__).parent.glob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in getattr(node, "names", [])]
+            )
+            assert not {name.split(".")[0] for name in names} & {"sklearn", "torchvision", "pooch", "lmdb"}, file
 
 
 # Settings

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from ncsn.config import slug
 
@@ -59,7 +59,7 @@ def with_paths(overrides: Iterable[str], multirun: bool) -> list[str]:
     def is_valid(override: str) -> bool:
         try:
             parser.parse_override(override)
-        except OverrideParseException:
+        except HydraException:
             return False
         return True
 

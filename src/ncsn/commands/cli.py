@@ -5,6 +5,7 @@ and with it PyTorch and Lightning, is imported once its configuration is compose
 """
 
 import importlib.metadata
+import logging
 import os
 import re
 import sys
@@ -92,15 +93,17 @@ def run(command: str, words: int = 1) -> None:
         words: how many words of `sys.argv` start the command, `train.py` or `ncsn train`.
     """
     traceback_wanted = _traceback_wanted()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
     _tell_warnings_in_one_line()
     SweepTable.folder = None
     start, arguments = sys.argv[:words], sys.argv[words:]
 
     def one_job(config: DictConfig) -> Any:
-        sys.argv = [*start, *arguments]  # what Lightning starts again on other devices, and what run.json records
+        sys.argv = [*start, *arguments]  # what Lightning starts again for other devices, and what run.json records
+        os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))  # which inherit it
         try:
-            return _import(COMPOSED[command])(config)
+            task = _import(COMPOSED[command])
+            logging.getLogger("lightning").handlers.clear()  # prints what Hydra's loggers print as well
+            return task(config)
         except Exception as error:
             told = _told_to_the_user(error)
             if told is None or traceback_wanted:
@@ -108,7 +111,10 @@ def run(command: str, words: int = 1) -> None:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise told from error.__cause__
             _exit(str(told))  # here, where Hydra has no words of its own to add
+        finally:
+            os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
     try:
         arguments = rewrite(arguments, command)
         sys.argv = [start[0], *arguments]  # where Hydra reads them

@@ -19,10 +19,11 @@ from ncsn.config import build, check
 from ncsn.data import ImageDataModule
 from ncsn.data.cache import fingerprint
 from ncsn.errors import ConfigError
-from ncsn.evaluation.evaluator import Evaluator, Network, Origin, curve_settings, table
+from ncsn.evaluation.evaluator import Evaluator, Network, Origin, curve_settings
 from ncsn.evaluation.features import FeatureNetwork
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.scores import ALL, FEWEST, Score
+from ncsn.evaluation.table import table
 from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
-from ncsn.training.levels import Table, in_numbers, is_from_data
+from ncsn.training.levels import Table, is_from_data, resolve_levels
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def show(config: DictConfig) -> None:
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise ConfigError(f"accelerator={config.accelerator}: must be auto, cpu or gpu")
     given = build(config.sampler, "sampler").step_size
-    chosen = in_numbers(config, config.accelerator)
+    chosen = resolve_levels(config, config.accelerator)
     if chosen is config:  # nothing was left to choose
         log.info(Table(config).text(build(config.noise, "noise"), build(config.sampler, "sampler")))
     command = f"ncsn train data={config.data.name}"

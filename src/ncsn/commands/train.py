@@ -124,7 +124,7 @@ def _checked(config: DictConfig) -> DictConfig:
     config = check(config, SETTINGS)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         try_out(build_model(levels.with_stand_ins(config)), None, _shape(config))
-    return check(levels.in_numbers(config, str(config.trainer.accelerator)), SETTINGS)
+    return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
 
 
 def _fit(config: DictConfig, job: Job) -> dict[str, float]:
@@ -141,7 +141,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     try_out(model, sampler, _shape(config))
 
     record = LambdaCallback(on_fit_start=partial(_record, config, job))
-    callbacks = [*build_callbacks(config.callbacks, job.run, sampler), record]
+    callbacks = [*build_callbacks(config, job.run, sampler), record]
     loggers = build_loggers(config.logger, job.run)
     # A folder of its own: on a cluster, Lightning goes on with any hpc_ckpt_*.ckpt that it finds in the folder.
     options: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(job.run.path)}

@@ -7,31 +7,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Trainer
-from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.data import ImageDataModule
 from ncsn.data.module import Split
 from ncsn.evaluation.classifier import Classifier
+from ncsn.evaluation.diagnostics import LOOKED_AT, Sets, class_shares, first_of, held_out_loss, memorisation
 from ncsn.evaluation.extraction import extract_shared
 from ncsn.evaluation.features import FeatureNetwork, Features, extract
-from ncsn.evaluation.held_out import loss_by_level
 from ncsn.evaluation.image_sets import ImageSet, images_of
-from ncsn.evaluation.neighbours import nearest, quartiles
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import Score, ScoreSettings, compute_scores
 from ncsn.files import atomically, digest, write_text
-from ncsn.images import grid, save_png
-
-LOOKED_AT = 1_000  # images, for what lies beyond scores
-EVALUATIONS = 50_000  # of the network at most, for the held-out loss: with hundreds of levels on fewer images
-SHOWN, NEIGHBOURS = 10, 8
+from ncsn.images import save_png
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ class Evaluator:
             if samples is not None:
                 record = {"protocol": protocol} | self._score(images, samples, origin, seconds)
                 with _timed(seconds, "beyond"):
-                    record |= self._look_beyond(images, samples, kept, origin.score, against)
+                    record |= self._diagnostics(images, samples, kept, origin.score, against)
                 record["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
                 record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torch-fidelity")}
                 write_text(kept / "evaluation.json", json.dumps(record, indent=2))
@@ -221,101 +214,35 @@ class Evaluator:
             Path(name).expanduser(), self.network, self.kept, channels=self._channels, **options
         )
 
-    def _look_beyond(
+    def _diagnostics(
         self, images: ImageSet, samples: Features, folder: Path, score: TrainedScore | None, against: Network | None
     ) -> dict[str, Any]:
         """Memorisation, classes, and held-out losses, as far as they can be told."""
         found: dict[str, Any] = {}
         if self.data is not None:
-            found["memorisation"] = self._memorisation(self.data, images, samples, folder)
-        if isinstance(self.network, Classifier):
-            found["classes"] = _classes(samples)
-        if score is not None and self.data is not None:
-            held_out = self.data.images("val")
-            if held_out.shape[1:] == score.image_shape:
-                found["held_out"] = self._held_out(score, held_out)
+            training, held_out = self.data.images("train"), self.data.images("val")
+            found["memorisation"] = None
+            if images.shape == training.shape[1:]:
+                sets = Sets(first_of(images, self.batch_size), training, held_out[:LOOKED_AT])
+                of_training = self._features_of("train").features.features
+                of_held_out = extract(self.network, sets.held_out.split(self.batch_size), self.device).features
+                features = Sets(samples.features[: len(sets.samples)], of_training, of_held_out)
+                found["memorisation"], picture = memorisation(sets, features, self.device)
+                save_png(picture, folder / "neighbours.png")
+            if score is not None and held_out.shape[1:] == score.image_shape:
+                found["held_out"] = held_out_loss(score, held_out, self.seed, self.device)
                 if against is not None:
-                    other = self._held_out(against.score, held_out)
+                    other = held_out_loss(against.score, held_out, self.seed, self.device)
                     found["held_out_against"] = other | {"checkpoint": against.name}
+        if isinstance(self.network, Classifier):
+            found["classes"] = class_shares(samples)
         return found
-
-    def _memorisation(
-        self, data: ImageDataModule, images: ImageSet, samples: Features, folder: Path
-    ) -> dict[str, Any] | None:
-        """Distances to the nearest training image, of samples and of held-out images; and a picture of the first."""
-        training, held_out = data.images("train"), data.images("val")[:LOOKED_AT]
-        x = torch.cat([*islice(images.batches(self.batch_size), -(-LOOKED_AT // self.batch_size))])[:LOOKED_AT]
-        if x.shape[1:] != training.shape[1:]:
-            return None  # of another size than the data set's
-        of_training = self._features_of("train").features.features
-        of_held_out = extract(self.network, held_out.split(self.batch_size), self.device).features
-        compared = {  # with the unit of distance; images as they lie on disk, which may be more than memory holds
-            "pixels": (x, held_out, training, 255),
-            "features": (samples.features[: len(x)], of_held_out, of_training, 1),
-        }
-        count = min(NEIGHBOURS, len(training))
-        result, rows = {}, []
-        for name, (drawn, held, database, unit) in compared.items():
-            found = nearest(drawn, database, count, device=self.device)
-            result[name] = {
-                "samples_to_training": quartiles(found.distances[:, 0] / unit),
-                "held_out_to_training": quartiles(nearest(held, database, device=self.device).distances[:, 0] / unit),
-            }
-            rows += [torch.cat([x[:SHOWN, None], training[found.indices[:SHOWN]]], dim=1)]
-        picture = torch.cat(rows, dim=1).flatten(0, 1).float() / 255
-        save_png(grid(picture, 2 * (count + 1)), folder / "neighbours.png")
-        return result
-
-    def _held_out(self, score: TrainedScore, held_out: Tensor) -> dict[str, Any]:
-        """The loss on held-out images by noise level; the noise is the same for all networks."""
-        images = held_out[: min(LOOKED_AT, max(EVALUATIONS // len(score.sigmas), 1))]
-        network = score.network.to(self.device)
-        loss = loss_by_level(network, images, score.sigmas, seed=self.seed, device=self.device)
-        return loss._asdict() | {"loss_per_dim": loss.loss_per_dim, "images": len(images)}
 
 
 def curve_settings(protocol: dict[str, Any]) -> dict[str, Any]:
     """What the scores of a run's checkpoints have in common."""
     drawn = {key: protocol["samples"][key] for key in ("weights", "seed", "batch_size", "precision", "sampler")}
     return drawn | {"features": protocol["features"]["checksum"], "reference": protocol["reference"]}
-
-
-def table(record: dict[str, Any], folder: Path) -> str:
-    """The scores of a record, with what they depend on."""
-    scores, features = record["scores"], record["features"]
-    width = max(map(len, scores))
-    lines = [""]
-    for name, value in scores.items():
-        if not name.endswith("_std"):
-            spread = f" ± {scores[name + '_std']:.3g}" if f"{name}_std" in scores else ""
-            lines.append(f"  {name.ljust(width)}  {value:.5g}{spread}")
-    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
-    reference = record["reference"]
-    of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
-    lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
-    lines.append(f"  reference  {reference['count']} images, {of}")
-    if record["sampler"]:
-        denoise = {True: ", denoised", False: ", not denoised", None: ""}[record["denoise"]]
-        sampler = record["sampler"]["_target_"].rpartition(".")[2]
-        evaluations = record["network_evaluations"]
-        cost = f", {evaluations} network evaluations per image" if evaluations else ""
-        lines.append(f"  samples    {sampler}{denoise}, {record['checkpoint']['weights']} weights{cost}")
-    if "held_out_against" in record:
-        ours, theirs = record["held_out"], record["held_out_against"]
-        lines.append(f"\n  2·loss/D on held-out images    this      {theirs['checkpoint']}")
-        for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
-            lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
-    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
-
-
-def _classes(samples: Features) -> dict[str, Any]:
-    """The share of each class in the samples, and how sure the classifier is."""
-    probabilities = samples.logits.softmax(1)
-    counts = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1])
-    return {
-        "shares": [round(share, 4) for share in (counts / counts.sum()).tolist()],
-        "mean_confidence": round(float(probabilities.amax(1).mean()), 4),
-    }
 
 
 @contextmanager

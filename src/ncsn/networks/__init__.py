@@ -1,4 +1,4 @@
-"""Score networks: modules that are called as score(x, sigma), one file an architecture."""
+"""Score networks: modules that are called as score(x, sigma), one file per architecture."""
 
 from ncsn.networks.energy import EnergyNCSN
 from ncsn.networks.ncsn import NCSN

@@ -64,11 +64,11 @@ def instance_norm_plus_plus(x: Tensor, gamma: Tensor, alpha: Tensor, beta: Tenso
 
 
 def _formula(x: Tensor, gamma: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-    """The same as it is written: when it is compiled, one pass over x for each statistic and one for the result."""
+    """The same as the formula reads; compiled, it is one pass over x per statistic and one for the result."""
     var, mean = torch.var_mean(x.to(gamma.dtype), dim=(2, 3), correction=0)
     scale = gamma * (var + EPS).rsqrt()
     shift = beta + gamma * alpha * _relative(mean) - scale * mean
-    scale, shift = torch.stack([scale, shift])  # else both are worked out anew at every pixel
+    scale, shift = torch.stack([scale, shift])  # otherwise the compiler computes both anew at every pixel
     return x * scale[..., None, None] + shift[..., None, None]
 
 
@@ -79,7 +79,7 @@ def _relative(mean: Tensor) -> Tensor:
 
 
 def elu(x: Tensor) -> Tensor:
-    """ELU; when it is compiled, with exp(x) − 1, which becomes vector instructions, in place of expm1(x)."""
+    """ELU; compiled, with exp(x) − 1 instead of expm1(x), which would not become vector instructions."""
     if torch.compiler.is_compiling():
         return torch.where(x > 0, x, torch.where(x > 0, 0, x).exp() - 1)  # clamp has slope 0 at x = 0
     return F.elu(x)
@@ -117,7 +117,7 @@ class InstanceNormPlusPlus(nn.Module):
 
 
 class NoNorm(nn.Module):
-    """In place of a normalisation, where there is none."""
+    """The identity, where there is no normalisation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def conv3x3(in_channels: int, out_channels: int, dilation: int = 1, bias: bool =
 class Float32Conv(nn.Conv2d):
     """A convolution that stays in float32 where autocast would make it bfloat16.
 
-    For what is seen and what is put out: eight bits round a pixel by up to 0.004, where σ_L is 0.01.
+    For a network's input and output: eight bits round a pixel by up to 0.004, while σ_L is 0.01.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,9 +143,9 @@ class Float32Conv(nn.Conv2d):
 
 
 class MeanPooledConv(nn.Conv2d):
-    """A 3×3 convolution and then the mean of every 2×2 pixels, as the one 4×4 convolution of stride 2 that this is.
+    """A 3×3 convolution and then the mean of every 2×2 pixels: together one 4×4 convolution of stride 2.
 
-    4/9 of the operations.
+    That takes 4/9 of the operations.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -160,11 +160,12 @@ class ResidualBlock(nn.Module):
     """Pre-activation residual block: shortcut(x) + conv(ELU(norm(conv(ELU(norm(x)))))).
 
     Args:
-        in_channels, out_channels: of the block; the second convolution changes the number.
+        in_channels, out_channels: of the block; the second convolution changes the number in the first block of a
+            stage, the first convolution in any other.
         norm: makes the normalisations.
         downsample: halve the resolution by averaging 2×2, in both branches.
-        dilation: of both convolutions, in place of further subsampling (App. A.2).
-        first: the block opens its stage, so that its shortcut is a convolution.
+        dilation: of both convolutions, instead of further subsampling (App. A.2).
+        first: whether the block opens its stage, so that its shortcut is a convolution.
 
     Raises:
         ValueError: both downsample and dilation.
@@ -182,7 +183,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         if downsample and dilation > 1:
-            raise ValueError(f"dilation={dilation}: dilates in place of halving the resolution, not beside it")
+            raise ValueError(f"dilation={dilation}: replaces halving the resolution, so not both")
         self.norm1 = norm(in_channels)
         self.conv1 = conv3x3(in_channels, in_channels if first else out_channels, dilation)
         self.norm2 = norm(in_channels if first else out_channels)
@@ -274,7 +275,7 @@ class ChainedResidualPooling(nn.Module):
 
 
 class RefineBlock(nn.Module):
-    """One cascade of RefineNet: adapt each input, fuse them, pool in a chain, and put out.
+    """One cascade of RefineNet: residual conv units per input, fusion, chained pooling, residual conv units.
 
     Args:
         in_channels: of each input; the first input has the resolution of the output.

@@ -26,19 +26,19 @@ def depth_for(image_size: int) -> Depth:
 class NCSNv2(RefineNet):
     """s(x, σ) = f(x)/σ, where f is a RefineNet that does not know σ (Song & Ermon 2020, technique 3 and App. A).
 
-    It differs from `NCSN` as the authors' code does: InstanceNorm++ without conditions, no normalisation in the
-    refine blocks, maximum pooling there, and a stage or two more for large images. It takes any σ.
+    It differs from `NCSN` as in the authors' code: unconditional InstanceNorm++, no normalisation and max pooling in
+    the refine blocks, and one or two more stages for large images. It takes any σ.
 
     Args:
-        sigmas: the noise levels, with which every network is built; this one has no need of them.
+        sigmas: the noise levels, which every network is given; this one does not need them.
         image_size: height and width of the images in pixels; a multiple of 2, of 4 if deeper, of 8 if deepest.
         in_channels: C of the images.
         num_filters: F, filters of the first cascade; 128 as published.
-        depth: "standard", four stages; "deeper", five; "deepest", six; None for what is published for the size.
-        checkpointing: compute the features of each block again when gradients are needed, and do not keep them: 1.1
-            GiB of memory an image of 256 pixels in place of 2.5 (deepest, 128 filters, float32; computed by
+        depth: "standard", four stages; "deeper", five; "deepest", six; None takes what was published for the size.
+        checkpointing: recompute the features of each block when gradients are needed, rather than keep them: 1.1 GiB
+            of memory per image of 256 pixels instead of 2.5 (deepest, 128 filters, float32; computed by
             `benchmarks/memory.py`) for about a third more time. The gradients are the same. Not together with exact
-            score matching, whose images are far smaller.
+            score matching, which is for far smaller images.
 
     Raises:
         ValueError: a value out of range.

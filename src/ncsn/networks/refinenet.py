@@ -1,4 +1,4 @@
-"""What NCSN and NCSNv2 share: a RefineNet, residual stages down and refine blocks back up."""
+"""RefineNet, shared by NCSN and NCSNv2: residual stages down and refine blocks back up."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,9 +25,9 @@ class StageShape(NamedTuple):
     """A stage of two residual blocks.
 
     Attributes:
-        width: of its feature maps, in units of F.
-        downsample: the first block halves the resolution.
-        dilation: of the convolutions, in place of further halving.
+        width: channels of its feature maps, in units of F.
+        downsample: whether the first block halves the resolution.
+        dilation: of the convolutions, instead of further halving.
     """
 
     width: int
@@ -36,18 +36,18 @@ class StageShape(NamedTuple):
 
 
 class RefineNet(nn.Module):
-    """Stem, stages, one refine block for each of them, and a head, on pixels rescaled to 2x − 1.
+    """Stem, stages, one refine block per stage, and a head, on pixels rescaled to 2x − 1.
 
     Args:
         in_channels: C of the images.
         num_filters: F, filters of the stem.
-        image_size: height and width of the images in pixels; the halvings of all stages must divide it.
+        image_size: height and width of the images in pixels; it must be divisible by the halvings of all stages.
         stages: from the first, of width 1, to the last.
         norm: makes the normalisations of the stages and of the head.
         refine_norm: makes those of the refine blocks.
         pooling: of their chained residual pooling.
-        checkpointing: keep only what goes from block to block, and compute each block again when gradients are
-            needed: much less memory for about a third more time. Gradients are the same.
+        checkpointing: keep only what goes from block to block, and recompute each block when gradients are needed:
+            much less memory for about a third more time. The gradients are the same.
 
     Raises:
         ValueError: a value out of range.
@@ -84,7 +84,7 @@ class RefineNet(nn.Module):
         self.head = Float32Conv(num_filters, in_channels, 3, padding=1)
 
     def run(self, x: Tensor, level: Level) -> Tensor:
-        """Images (B, C, H, W), pixel values around [0, 1], and what the normalisations take, to (B, C, H, W)."""
+        """Maps images (B, C, H, W), pixel values around [0, 1], and what the normalisations take, to (B, C, H, W)."""
         h = self.stem(2 * x - 1)
         features = []
         for stage in self.stages:

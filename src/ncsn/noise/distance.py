@@ -1,22 +1,22 @@
 """The largest distance between two images: σ₁ by technique 1 of Song & Ermon, NeurIPS 2020 (Sec. 3.1).
 
-N images have N(N − 1)/2 distances; of CIFAR-10 with its D = 3,072 that is 8·10¹² operations. Nearly all of them can
+N images have N(N − 1)/2 distances; for CIFAR-10, with D = 3,072, that takes 8·10¹² operations. Nearly all of them can
 be left out. With rₐ the distance of image a from any one point c,
 
     ‖a − b‖ ≤ rₐ + r_b,
 
-so that a pair need not be looked at when rₐ + r_b is no more than a distance found already. Hence
+so a pair need not be looked at if rₐ + r_b is no more than a distance already found. Hence
 
 1. c is the mean of the images, and all rₐ are computed: one pass over the images.
 2. A first distance is found by going to the farthest image, from there to the one farthest from it, and so on until
    the distance does not grow: two or three passes. It is a lower bound, and the two largest r add up to an upper one.
-3. The images are sorted by r, largest first, and taken in blocks. Blocks of pairs that the bound above leaves are
-   multiplied out, each once; where no pair of a block can be left to win, neither can any later block.
+3. The images are sorted by r, largest first, and taken in blocks. Pairs of blocks that the bound does not rule out
+   are multiplied out, each once. When no pair of a block can win, none of a later block can.
 
-Everything that decides is exact. Grey values are whole numbers, and so are squared distances in units of 1/255². In
-step 3 products of float32 find out whether a block may hold a larger one, with a bound on all that rounding can do
-(Higham, Accuracy and Stability of Numerical Algorithms, Sec. 3.1), and rows and columns of which that cannot be ruled
-out are multiplied once more in float64, in which whole numbers up to 2⁵³ are exact.
+Every decision is exact. Grey values are whole numbers, and so are squared distances in units of 1/255². In step 3
+products in float32 tell whether a block may hold a larger distance, with a bound on the rounding error (Higham,
+Accuracy and Stability of Numerical Algorithms, Sec. 3.1). Rows and columns for which that cannot be ruled out are
+multiplied once more in float64, in which whole numbers up to 2⁵³ are exact.
 """
 
 import math
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 Progress = Callable[[str, float], None]
-"""progress(what, share): what is being done, and the share of it that is done, in [0, 1]."""
+"""progress(what, share): what is being done, and how much of it is done, in [0, 1]."""
 
 _BLOCK_BYTES = 2**25  # of the images of a block
 _BLOCK_ROWS = 4096  # at most: the distances of two blocks are a float32 matrix
@@ -43,7 +43,7 @@ class MaxDistance:
 
     Attributes:
         distance: of the pair; a lower bound unless `exact`.
-        pair: their numbers, the smaller first.
+        pair: the numbers of the two images, the smaller first.
         upper_bound: no pair is farther apart; equals `distance` if that is exact.
     """
 
@@ -69,10 +69,10 @@ def max_pairwise_distance(
 
     Args:
         images: uint8 (N, …), N ≥ 2; may be memory-mapped, since a few MiB of them are read at a time.
-        exact: False stops before step 3 (see the module): a few passes over the images however many they are, and
-            the result is a lower bound, usually the maximum itself, with an upper bound.
+        exact: False stops before step 3 (see the module), after a few passes over the images. The result is then a
+            lower bound, usually the maximum itself, and an upper bound.
         device: where the arithmetic is done.
-        progress: told what is done, from time to time.
+        progress: called from time to time.
 
     Raises:
         ValueError: fewer than two images, or not uint8.

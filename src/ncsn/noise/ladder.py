@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 class Ends(NamedTuple):
-    """What a published ladder is told by, beside σ_L = 0.01: σ₁ and L."""
+    """σ₁ and L of a published ladder; σ_L is 0.01 in all of them."""
 
     sigma_max: float
     num_levels: int
 
 
 PUBLISHED = {32: Ends(50, 232), 64: Ends(90, 500), 96: Ends(140, 788), 128: Ends(190, 1086), 256: Ends(348, 2311)}
-"""The ladders of Song & Ermon 2020 by the side of the images in pixels: CIFAR-10, CelebA, LSUN church, LSUN bedroom
-and tower, FFHQ."""
+"""The ladders of Song & Ermon 2020 by image size in pixels: CIFAR-10, CelebA, LSUN church, LSUN bedroom and tower,
+FFHQ."""
 
 
 def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int = 10) -> Tensor:
@@ -66,7 +66,7 @@ def ratio(sigmas: Tensor) -> float:
     """γ = σᵢ/σᵢ₊₁ of a geometric ladder (L,).
 
     Raises:
-        ValueError: it has one level only.
+        ValueError: the ladder has only one level.
     """
     if len(sigmas) < 2:
         raise ValueError("num_levels=1: one level has no ratio to a next one")

@@ -2,20 +2,26 @@
 
     objective(score, x, sigma, normal=…) -> (B,)
 
-takes clean images x (B, …) and one noise level a row, sigma (B,), and returns the loss of each row, already
-weighted by λ(σ) = σ² (Song & Ermon 2019, Sec. 4.2), so that all levels are of one size and the mean over rows
-whose levels are drawn uniformly is the paper's eq. 6.
+    score   the network, s(x, σ)
+    x       clean images (B, …), pixel values in [0, 1]
+    sigma   noise levels (B,), one per row
+    normal  draws z ~ N(0, I), and whatever else is random: `normal(x)` has the shape of x
 
-Each of them is, up to a constant, the squared distance between s(·, σ) and the score of q_σ, the data perturbed by
-N(0, σ²I); they differ in what they ask of the network, and in their variance:
+The result is the loss of each row, summed over its D values and weighted by λ(σ) = σ² (Song & Ermon 2019, Sec. 4.2).
+So all levels contribute terms of the same size, and the mean over rows whose levels are drawn uniformly is eq. 6 of
+that paper. A file says only what is its own.
+
+Each objective is, up to a constant, the squared distance between s(·, σ) and the score of q_σ, the data perturbed by
+N(0, σ²I). They differ in what they ask of the network, and in their variance:
 
     denoising_score_matching            ½σ²‖s + z/σ‖²                    one evaluation, no derivatives
     denoising_with_control_variate      the same, less noise as σ → 0    one evaluation more
-    SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative for every v
+    SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative per v
     exact_score_matching                σ²(tr ∇s + ½‖s‖²)                D derivatives
 
-In expectation the first two lie D/2 above the others, whatever the network, so that their values can be compared.
-Without perturbation, on data of which the score exists (toys), there is the bare loss of the paper's eq. 1 and 3,
+In expectation the first two lie D/2 above the others, whatever the network, so that their values can be compared:
+training brings the former down to about ½·D·(something below 1), and the latter towards −½D. For data without
+perturbation whose score exists (toys) there is the bare loss of the paper's eq. 1 and 3,
 `exact_score_matching_loss(s, x)` and `sliced_score_matching_loss(s, x, v)`, for an s that is a function of x alone.
 """
 

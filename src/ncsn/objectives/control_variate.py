@@ -5,8 +5,8 @@ matching at x̃ = x + σz is
 
     ℓ = ½‖s(x̃) + z/σ‖² = ½‖s(x̃)‖² + s(x̃)ᵀz/σ + ½‖z‖²/σ²,
 
-and as σ → 0 the variance of ℓ grows as 1/σ⁴ and that of its gradient as 1/σ², although their expectations, up to a
-constant, tend to those of exact score matching. Now s(x̃) = s(x) + σ∇s(x)z + …, so what grows is, to first order,
+and as σ → 0 the variance of ℓ grows as 1/σ⁴ and that of its gradient as 1/σ², although their expectations tend, up to
+a constant, to those of exact score matching. As s(x̃) = s(x) + σ∇s(x)z + …, what grows is, to first order,
 
     c = s(x)ᵀz/σ + ½(‖z‖² − D)/σ²,   with E c = 0, since z is independent of x.
 
@@ -14,8 +14,8 @@ Subtracting it leaves the expectations of ℓ and of its gradient as they are an
 
     ℓ − c = ½‖s(x̃)‖² + (s(x̃) − s(x))ᵀz/σ + ½D/σ²,
 
-which, but for the constant, tends to ½‖s(x)‖² + zᵀ∇s(x)z: variance-reduced sliced score matching with the noise
-itself for the projection, and no derivative taken.
+which tends to ½‖s(x)‖² + zᵀ∇s(x)z plus the constant: variance-reduced sliced score matching with the noise itself as
+the projection, and without taking a derivative.
 """
 
 import torch
@@ -27,19 +27,11 @@ from ncsn.score import Normal, Score, expand
 def denoising_with_control_variate(
     score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like
 ) -> Tensor:
-    """Denoising score matching less its control variate, σ²(ℓ − c), of which the expectation is σ²ℓ's.
+    """Denoising score matching minus its control variate, σ²(ℓ − c), which has the expectation of σ²ℓ.
 
-    It costs a second evaluation of the network, at the clean images. What it gains it gains where σ is small beside
-    the scale on which the score varies; where σ is large, s(x, σ) says little of s(x̃, σ), and it may lose.
-
-    Args:
-        score: the network.
-        x: clean images (B, …), pixel values in [0, 1].
-        sigma: noise levels (B,).
-        normal: draws z; `normal(x)` has the shape of x.
-
-    Returns:
-        Loss of each row, (B,), summed over its D values; ½D as σ → 0, whatever the network.
+    It costs a second evaluation of the network, at the clean images. It helps where σ is small beside the scale on
+    which the score varies. Where σ is large, s(x, σ) says little about s(x̃, σ), and the variance may be larger. As
+    σ → 0 the loss of a row tends to ½D, whatever the network.
     """
     z = normal(x)
     sigma_ = expand(sigma, x)

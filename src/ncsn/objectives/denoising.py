@@ -11,16 +11,7 @@ def denoising_score_matching(score: Score, x: Tensor, sigma: Tensor, *, normal: 
 
         ℓ(θ; σ) = ½ E ‖ s(x̃, σ) + (x̃ − x)/σ² ‖²,   x̃ = x + σ z,   z ~ N(0, I)
 
-    With the weight a row is ½‖σ s(x̃, σ) + z‖², which is what is computed: nothing is divided by a small σ.
-
-    Args:
-        score: the network.
-        x: clean images (B, …), pixel values in [0, 1].
-        sigma: noise levels (B,).
-        normal: draws z; `normal(x)` has the shape of x.
-
-    Returns:
-        Loss of each row, (B,), summed over its D values; about ½·D·(something below 1) once trained.
+    With the weight, the loss of a row is ½‖σ s(x̃, σ) + z‖². It is computed so: nothing is divided by a small σ.
     """
     z = normal(x)
     sigma_ = expand(sigma, x)

@@ -2,8 +2,8 @@
 
     E[ tr ∇s(x) + ½‖s(x)‖² ] = ½ E‖s(x) − ∇log p(x)‖² + a constant,
 
-by integration by parts, so that the unknown score of the data drops out. The trace takes D derivatives, which is
-why one slices or denoises instead as soon as D is that of images.
+by integration by parts, so that the unknown score of the data drops out. The trace takes D derivatives, too many for
+images; one slices or denoises instead.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,15 @@ MAX_VALUES = 256
 
 
 def exact_score_matching_loss(s: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Exact score matching of the data as they are, tr ∇s(x) + ½‖s(x)‖².
+    """Exact score matching of unperturbed data, tr ∇s(x) + ½‖s(x)‖².
 
     The derivatives are taken in forward mode, all D directions at once: four times as fast as reverse mode for images
     of 8×8 (`benchmarks/jvp.py`).
 
     Args:
-        s: the score as a function of x alone, (B, …) -> (B, …), each row of it of its own row; made of operations
-            that `torch.func.vmap` knows.
-        x: data (B, …), of at most `MAX_VALUES` values a row.
+        s: the score as a function of x alone, (B, …) -> (B, …), in which no row depends on another; made of
+            operations that `torch.func.vmap` knows.
+        x: data (B, …), at most `MAX_VALUES` values per row.
 
     Returns:
         Loss of each row, (B,).
@@ -37,8 +37,8 @@ def exact_score_matching_loss(s: Callable[[Tensor], Tensor], x: Tensor) -> Tenso
     D = x[0].numel()
     if D > MAX_VALUES:
         raise ValueError(
-            f"exact score matching of D={D} values takes D derivatives an example and is refused above {MAX_VALUES}; "
-            "SlicedScoreMatching and denoising_score_matching take the same minimum at any size"
+            f"exact score matching of D={D} values takes D derivatives per example and is refused above "
+            f"{MAX_VALUES}; SlicedScoreMatching and denoising_score_matching take the same minimum at any size"
         )
 
     def derivative(e: Tensor) -> Tensor:  # eᵀ∇s(x)e, (B,)
@@ -51,20 +51,13 @@ def exact_score_matching_loss(s: Callable[[Tensor], Tensor], x: Tensor) -> Tenso
 
 
 def exact_score_matching(score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:
-    """Exact score matching at a noise level, λ(σ) = σ² times the loss at x̃ = x + σz.
+    """Exact score matching at a noise level, λ(σ) = σ² times the loss at x̃ = x + σz; D is at most `MAX_VALUES`.
 
-    Args:
-        score: the network, without checkpointing.
-        x: clean images (B, …), of at most `MAX_VALUES` values each.
-        sigma: noise levels (B,); σ = 0 has no weight, see `exact_score_matching_loss`.
-        normal: draws z; `normal(x)` has the shape of x.
-
-    Returns:
-        Loss of each row, (B,), summed over its D values; negative once trained, down to −½D.
+    Without noise, σ = 0, the weight is 0; see `exact_score_matching_loss`.
 
     Raises:
-        ValueError: D is too large, or the network computes its features again (`checkpointing`), which forward mode
-            does not go through.
+        ValueError: D is too large, or the network recomputes its features (`checkpointing`), which forward mode
+            cannot differentiate.
     """
     if getattr(score, "checkpointing", False):
         raise ValueError(

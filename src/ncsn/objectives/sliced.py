@@ -4,9 +4,9 @@ Exact score matching needs the trace of the Jacobian, D derivatives. For random 
 
     tr ∇s = E_v vᵀ∇s v,        ½‖s‖² = E_v ½(vᵀs)².
 
-Plain sliced score matching estimates both terms with v; its variance-reduced form keeps the second as it is. What
-that saves grows with D: at the score of N(0, I), s = −x, the loss of an example has a variance of ½D² + 3/2·D in the
-plain form and of 5/2·D in the reduced one (with signs for v: ½D² and ½D).
+Plain sliced score matching estimates both terms with v; its variance-reduced form keeps ½‖s‖². What that saves grows
+with D: at the score of N(0, I), s = −x, the loss of an example has a variance of ½D² + 3/2·D in the plain form and of
+5/2·D in the reduced one (with signs for v: ½D² and ½D).
 
 At a noise level both are applied to the perturbed data, x̃ = x + σz, whose score always exists.
 """
@@ -24,15 +24,15 @@ from ncsn.score import Normal, Score, expand
 def sliced_score_matching_loss(
     s: Callable[[Tensor], Tensor], x: Tensor, v: Tensor, *, variance_reduced: bool = False
 ) -> Tensor:
-    """Sliced score matching of the data as they are: the mean over v of vᵀ∇s(x)v + ½(vᵀs(x))².
+    """Sliced score matching of unperturbed data: the mean over v of vᵀ∇s(x)v + ½(vᵀs(x))².
 
-    The derivative is taken in reverse mode, two to three times as fast as forward mode at one direction a time
-    (`benchmarks/jvp.py`), and taken also where the caller records none, as in validation.
+    The derivative is taken in reverse mode, for one direction at a time two to three times as fast as forward mode
+    (`benchmarks/jvp.py`). It is taken even where the caller records no gradients, as in validation.
 
     Args:
-        s: the score as a function of x alone, (B, …) -> (B, …), each row of it of its own row.
+        s: the score as a function of x alone, (B, …) -> (B, …), in which no row depends on another.
         x: data (B, …).
-        v: M projections for every row, (M, B, …).
+        v: M projections per row, (M, B, …).
         variance_reduced: ½‖s(x)‖² in place of ½(vᵀs(x))².
 
     Returns:
@@ -57,10 +57,10 @@ def sliced_score_matching_loss(
 class SlicedScoreMatching:
     """Sliced score matching at every noise level, λ(σ) = σ² times the loss at x̃ = x + σz.
 
-    σ = 0 has no weight; for data without noise there is `sliced_score_matching_loss`.
+    Without noise, σ = 0, the weight is 0; see `sliced_score_matching_loss`.
 
     Attributes:
-        num_projections: M ≥ 1 for every example; each costs one derivative, about two evaluations.
+        num_projections: M ≥ 1 per example; each costs one derivative, about two evaluations.
         projection: "gaussian", v ~ N(0, I), or "rademacher", signs ±1, with which the trace has less variance.
         variance_reduced: ½‖s‖² in place of ½(vᵀs)².
 
@@ -79,17 +79,7 @@ class SlicedScoreMatching:
             raise ValueError(f"projection={self.projection}: must be gaussian or rademacher")
 
     def __call__(self, score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:
-        """The loss of each row.
-
-        Args:
-            score: the network, differentiable twice.
-            x: clean images (B, …), pixel values in [0, 1].
-            sigma: noise levels (B,).
-            normal: draws z, then every v; `normal(x)` has the shape of x.
-
-        Returns:
-            Loss of each row, (B,), summed over its D values; negative once trained, down to −½D.
-        """
+        """The loss of each row, for a network that can be differentiated twice. `normal` draws z, then every v."""
         noisy = x + expand(sigma, x) * normal(x)
         v = torch.stack([normal(x) for _ in range(self.num_projections)])
         loss = sliced_score_matching_loss(

@@ -6,7 +6,7 @@ from ncsn.report.charts import FIRST, SECOND, THIRD, Chart, Line, bar_chart, lin
 from ncsn.report.elements import Heading, Picture, heading_of, picture_of
 from ncsn.report.numbers import in_percent, in_words
 from ncsn.report.training import SIGMA
-from ncsn.runs.contents import Evaluation, RunFolder, Samples
+from ncsn.runs.contents import Contents, Evaluation, Samples
 
 
 class Diagnosed(NamedTuple):
@@ -17,13 +17,13 @@ class Diagnosed(NamedTuple):
     charts: list[Chart]
 
 
-def neighbours(run: RunFolder) -> list[Diagnosed] | None:
+def neighbours(run: Contents) -> list[Diagnosed] | None:
     """Nearest training images, and distances to them."""
     folders = [_neighbours(folder) for folder in run.samples]
     return [folder for folder in folders if folder.picture or folder.charts] or None
 
 
-def diagnostics(run: RunFolder) -> list[Diagnosed] | None:
+def diagnostics(run: Contents) -> list[Diagnosed] | None:
     """Held-out loss by noise level, and class balance."""
     folders = []
     for folder in run.samples:

@@ -10,7 +10,7 @@ from ncsn.report.numbers import in_digits
 from ncsn.report.samples import samples
 from ncsn.report.scores import checkpoints, scores
 from ncsn.report.training import curves, header, settings
-from ncsn.runs.contents import RunFolder
+from ncsn.runs.contents import Contents
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def write_report(run: Path) -> Path:
         DataError: the folder is missing or has nothing of a run in it, or a file in it is damaged.
     """
     try:
-        page = render(RunFolder.read(run))
+        page = render(Contents.read(run))
     except (OverflowError, RecursionError) as error:
         raise DataError(f"{run}: a value in its files is too large or too deeply nested ({error})") from error
     path = run / NAME
@@ -54,7 +54,7 @@ def refresh_report(run: Path) -> None:
         log.warning(f"no report: {error}")
 
 
-def render(run: RunFolder) -> str:
+def render(run: Contents) -> str:
     """The page: plain data, drawn by the templates, which escape all of it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only here: commands start sooner without it
 

@@ -15,7 +15,7 @@ from ncsn.report.elements import (
     weights_in_words,
 )
 from ncsn.report.numbers import in_digits, node_in_words, node_name
-from ncsn.runs.contents import Node, RunFolder, Samples
+from ncsn.runs.contents import Contents, Node, Samples
 
 MOST_PICTURES = 8
 
@@ -36,7 +36,7 @@ class Pictures(NamedTuple):
     folders: list[Drawn]
 
 
-def samples(run: RunFolder) -> Pictures | None:
+def samples(run: Contents) -> Pictures | None:
     """Pictures drawn during training, and of folders of samples."""
     steps = list(run.pictures)
     count = min(len(steps), MOST_PICTURES)

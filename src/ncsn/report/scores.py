@@ -7,7 +7,7 @@ from ncsn.report.charts import FIRST, Chart, Line, line_chart
 from ncsn.report.elements import Fact, Heading, checksum_of, heading_of, known, setting, weights_in_words
 from ncsn.report.numbers import in_digits, in_percent, in_words, node_in_words, node_name
 from ncsn.report.published import PUBLISHED, Table
-from ncsn.runs.contents import Evaluation, RunFolder, Samples, is_drawable
+from ncsn.runs.contents import Contents, Evaluation, Samples, is_drawable
 
 SCORES = {
     "fid": "FID",
@@ -62,7 +62,7 @@ class Checkpoints(NamedTuple):
     scores: list[Score]
 
 
-def scores(run: RunFolder) -> Scores | None:
+def scores(run: Contents) -> Scores | None:
     evaluated = [(folder, folder.evaluation) for folder in run.samples if folder.evaluation]
     published = PUBLISHED.get(node_name(run.node("data")))
     folders = [Scored(heading_of(folder), _scores(e.scores), _protocol(e)) for folder, e in evaluated]
@@ -71,7 +71,7 @@ def scores(run: RunFolder) -> Scores | None:
     return Scores(folders, published, own) if folders else None
 
 
-def checkpoints(run: RunFolder) -> Checkpoints | None:
+def checkpoints(run: Contents) -> Checkpoints | None:
     if (curve := run.curve) is None:
         return None
     values = [(float(point.step), point.scores.get(curve.criterion)) for point in curve.checkpoints]
@@ -137,7 +137,7 @@ def _protocol(evaluation: Evaluation) -> list[Fact]:
     )
 
 
-def _own_row(run: RunFolder, folder: Samples, evaluation: Evaluation, published: Table) -> OwnRow:
+def _own_row(run: Contents, folder: Samples, evaluation: Evaluation, published: Table) -> OwnRow:
     shown = {score.name.split("_")[0]: score.value for score in reversed(_scores(evaluation.scores))}
     return OwnRow(
         name=heading_of(folder).title + (", denoised" if evaluation.denoise else ""),
@@ -148,7 +148,7 @@ def _own_row(run: RunFolder, folder: Samples, evaluation: Evaluation, published:
     )
 
 
-def _differences(run: RunFolder, evaluation: Evaluation, published: Table) -> list[str]:
+def _differences(run: Contents, evaluation: Evaluation, published: Table) -> list[str]:
     """What in the protocol of a run's scores is not that of the published ones."""
     size, split = run.node("data").get("image_size"), evaluation.reference.get("split")
     found = {

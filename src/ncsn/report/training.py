@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ncsn.report.charts import FIRST, SECOND, Chart, Line, level_colours, line_chart
 from ncsn.report.elements import Fact, known, setting
 from ncsn.report.numbers import in_digits, in_words, node_in_words, node_name, shortened
-from ncsn.runs.contents import Node, RunFolder, Series, is_drawable
+from ncsn.runs.contents import Contents, Node, Series, is_drawable
 
 STAGES = {"train": ("training", FIRST), "val": ("held-out", SECOND)}
 SIGMA = "noise level σ"
@@ -36,7 +36,7 @@ class Curves(NamedTuple):
     dimensions: int
 
 
-def header(run: RunFolder) -> Header:
+def header(run: Contents) -> Header:
     folder = run.path.resolve()
     return Header(
         name=str(run.config.get("name") or folder.name),
@@ -47,12 +47,12 @@ def header(run: RunFolder) -> Header:
     )
 
 
-def settings(run: RunFolder) -> Settings | None:
+def settings(run: Contents) -> Settings | None:
     facts = known([*_facts_of_training(run), *_facts_of_the_call(run)])
     return Settings(facts, run.config_text) if facts or run.config_text is not None else None
 
 
-def _facts_of_training(run: RunFolder) -> list[Fact]:
+def _facts_of_training(run: Contents) -> list[Fact]:
     data, trainer = run.node("data"), run.node("trainer")
     return [
         Fact("Data", _data(data)),
@@ -75,7 +75,7 @@ def _data(data: Node) -> str:
     return ", ".join(filter(None, [str(data.get("name", node_name(data))), shape]))
 
 
-def _steps(run: RunFolder) -> str:
+def _steps(run: Contents) -> str:
     done = max((points[-1][0] for points in run.metrics.values()), default=None)
     counts = (done, run.node("trainer").get("max_steps"))
     return " of ".join(in_digits(n) for n in counts if isinstance(n, int | float) and n > 0)
@@ -94,7 +94,7 @@ def _average(ema: Node) -> str:
     return in_words(ema.get("rate")) + (", with warm-up" if ema.get("warmup") else "")
 
 
-def _facts_of_the_call(run: RunFolder) -> list[Fact]:
+def _facts_of_the_call(run: Contents) -> list[Fact]:
     record, overrides = run.record, run.result.overrides if run.result else {}
     machine = " on ".join(str(record[key]) for key in ("device", "machine") if record.get(key))
     return [
@@ -106,7 +106,7 @@ def _facts_of_the_call(run: RunFolder) -> list[Fact]:
     ]
 
 
-def curves(run: RunFolder) -> Curves | None:
+def curves(run: Contents) -> Curves | None:
     """Losses, learning rate and speed by step, and losses by noise level."""
     dimensions = _dimensions(run)
     charts = [
@@ -119,7 +119,7 @@ def curves(run: RunFolder) -> Curves | None:
     return Curves(drawn, dimensions) if drawn else None
 
 
-def _losses(run: RunFolder) -> Chart | None:
+def _losses(run: Contents) -> Chart | None:
     lines = [
         Line(name, points, colour, in_digits(points[-1][1]), dots=len(points) < 30 and stage == "val")
         for stage, (name, colour) in STAGES.items()
@@ -128,11 +128,11 @@ def _losses(run: RunFolder) -> Chart | None:
     return line_chart("Loss per dimension", lines, "step", log_y=True)
 
 
-def _curve(run: RunFolder, metric: str, title: str) -> Chart | None:
+def _curve(run: Contents, metric: str, title: str) -> Chart | None:
     return line_chart(title, [Line(title, run.metrics.get(metric, []), FIRST)], "step", include_zero=True)
 
 
-def _losses_by_level(run: RunFolder, dimensions: int) -> list[Chart | None]:
+def _losses_by_level(run: Contents, dimensions: int) -> list[Chart | None]:
     """The last loss at every level, then each level's loss by step."""
     last: list[Line] = []
     by_step: list[Chart | None] = []
@@ -151,7 +151,7 @@ def _losses_by_level(run: RunFolder, dimensions: int) -> list[Chart | None]:
     return [chart, *by_step]
 
 
-def _dimensions(run: RunFolder) -> int:
+def _dimensions(run: Contents) -> int:
     """Values of an image: what a loss was divided by to give the loss per dimension; 1 if that is unknown."""
     for stage in STAGES:
         for (_, loss), (_, per_dim) in zip(
@@ -162,7 +162,7 @@ def _dimensions(run: RunFolder) -> int:
     return 1
 
 
-def _by_level(run: RunFolder, stage: str, dimensions: int) -> dict[float, Series]:
+def _by_level(run: Contents, stage: str, dimensions: int) -> dict[float, Series]:
     """Losses over steps, by noise level, the largest first."""
     prefix = f"{stage}/loss_sigma_"
     found: dict[float, Series] = {}

@@ -29,7 +29,7 @@ class Distances:
 
 @dataclass
 class Classes:
-    """What a classifier takes the samples for."""
+    """Classes that a classifier predicts for the samples."""
 
     shares: list[float]
     mean_confidence: float | None = None
@@ -108,7 +108,7 @@ class Result:
 
 
 @dataclass
-class RunFolder:
+class Contents:
     """What a run left behind; what is missing is empty or None."""
 
     path: Path
@@ -129,7 +129,7 @@ class RunFolder:
         return value if isinstance(value, dict) else {}
 
     @classmethod
-    def read(cls, path: Path) -> "RunFolder":
+    def read(cls, path: Path) -> "Contents":
         """Reads everything but the pictures and checkpoints.
 
         Raises:
@@ -150,9 +150,7 @@ class RunFolder:
             curve=_read_json(path / "evaluation" / "curve.json", Curve),
         )
         if not (run.config or run.record or run.result or run.metrics or run.pictures or run.samples or run.curve):
-            raise DataError(
-                f"{path}: nothing of a run in it (config.yaml, metrics.csv, samples/…); give a run's folder"
-            )
+            raise DataError(f"{path}: not a run's folder: none of config.yaml, metrics.csv, samples/… is in it")
         return run
 
 
@@ -188,7 +186,7 @@ def _read_config(path: Path) -> tuple[str | None, Node]:
     try:
         text = path.read_text("utf-8")
         config = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise _damaged(path, error) from error
     if not isinstance(config, dict):
         raise _damaged(path, f"a configuration was expected, not {type(config).__name__}")
@@ -239,11 +237,9 @@ def _read_metrics(path: Path) -> dict[str, Series]:
 
 def _damaged(path: Path, reason: object) -> DataError:
     first_line = next(iter(str(reason).splitlines()), type(reason).__name__)
-    return DataError(
-        f"{path}: damaged ({first_line}); make it anew, or move it away and it is left out of the report"
-    )
+    return DataError(f"{path}: damaged ({first_line}); write it again, or move it away to leave it out of the report")
 
 
 def is_drawable(value: float | None) -> bool:
-    """Whether there is a number, and a finite one."""
+    """Whether it is a finite number."""
     return value is not None and math.isfinite(value)

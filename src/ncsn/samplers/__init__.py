@@ -32,7 +32,3 @@ __all__ = [
     "start",
     "stops_when_diverged",
 ]
-
-
-def start(sampler, shape, sigmas, draws):  # type: ignore
-    return draws.uniform(*shape)

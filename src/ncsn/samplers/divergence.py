@@ -49,6 +49,10 @@ class DivergedError(ArithmeticError):
             "a smaller step size helps, unless the score itself is not finite there"
         )
 
+    def __reduce__(self) -> tuple[type, tuple[int, int, float, float | None]]:
+        """Processes tell each other of it."""
+        return type(self), (self.level, self.step, self.sigma, self.step_size)
+
 
 def stops_when_diverged(run: Callable[P, Iterator[State]]) -> Callable[P, Iterator[State]]:
     """Makes a sampler's run, whose arguments include `x` and `sigmas`, raise `DivergedError` when its chains diverge.

@@ -28,10 +28,10 @@ class MetropolisLangevin:
 
     Attributes:
         steps_per_level: T ≥ 1.
-        step_size: ε > 0, the step at the smallest level, in the paper's form. None takes 0.4 σ_L², which at σ_L = 0.01
-            is the default of `AnnealedLangevin`, and 0.4 σ_L² (64/D)^⅓ for images of more than 64 values. At N(0, σ²I)
-            at least four proposals in five are then accepted. For perturbed data it may be fewer: −∇² log q_σ ≤ I/σ²
-            always holds, but between modes the curvature has the other sign and may be of any size.
+        step_size: ε > 0, the step at the smallest level, in the paper's form. None takes 0.4 σ_L², which at
+            σ_L = 0.01 is the default of `AnnealedLangevin`, and 0.4 σ_L² (64/D)^⅓ for images of more than 64 values.
+            At N(0, σ²I) at least four proposals in five are then accepted. For perturbed data it may be fewer:
+            −∇² log q_σ ≤ I/σ² always holds, but between modes the curvature has the other sign, and any size.
         annealed: go through all levels, αᵢ = ε σᵢ²/σ_L²; otherwise start at the smallest.
 
     Raises:

@@ -63,8 +63,9 @@ def try_out(model: ScoreModel, sampler: Sampler | None, image_shape: tuple[int, 
         next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
 
 
-def build_callbacks(nodes: DictConfig, run: Run, sampler: Sampler) -> list[Callback]:
-    """The callbacks of a configuration; one that is set to null is left out."""
+def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Callback]:
+    """The callbacks of a configuration; one that is null is left out, and the bar where the trainer shows none."""
+    hidden = () if config.trainer.get("enable_progress_bar", True) else ("progress",)
     of_run: dict[str, dict[str, Any]] = {
         "checkpoint": {"dirpath": str(run.checkpoint_folder)},
         "samples": {"sampler": sampler, "folder": run.pictures},
@@ -72,8 +73,8 @@ def build_callbacks(nodes: DictConfig, run: Run, sampler: Sampler) -> list[Callb
     }
     return [
         build(node, f"callbacks.{name}", **of_run.get(name, {}))
-        for name, node in ((str(name), node) for name, node in nodes.items())
-        if node is not None
+        for name, node in ((str(name), node) for name, node in config.callbacks.items())
+        if node is not None and name not in hidden
     ]
 
 

@@ -34,11 +34,11 @@ class FromData:
     """Techniques 1 and 2 of Song & Ermon 2020 for the training images of a run.
 
     Attributes:
-        sigma_max: σ₁; None is the largest distance between two training images.
+        sigma_max: σ₁; None takes the largest distance between two training images.
         sigma_min: σ_L.
-        num_levels: L; None is as many as overlap by `overlap`.
+        num_levels: L; None takes as many as overlap by `overlap`.
         overlap: of neighbouring levels.
-        exact: False takes a lower bound on the largest distance, which costs a few passes over the images.
+        exact: False takes a lower bound on the largest distance, which a few passes over the images give.
 
     Raises:
         ValueError: a value out of range.
@@ -57,7 +57,7 @@ class FromData:
         noise.level_ratio(1000, self.overlap)
 
     def choose(self, data: ImageDataModule, device: str = "cpu") -> tuple[dict[str, Any], noise.MaxDistance | None]:
-        """The node of `noise=geometric` with what is chosen, and the distance it rests on, unless σ₁ was given.
+        """The node of `noise=geometric` with the chosen values, and the distance they rest on, unless σ₁ was given.
 
         Raises:
             ConfigError: the images do not differ, or by less than σ_L.
@@ -86,13 +86,13 @@ def is_from_data(config: DictConfig) -> bool:
 
 
 def with_stand_ins(config: DictConfig) -> DictConfig:
-    """The configuration with some noise levels or other, for trying out all that does not depend on them."""
+    """The configuration with stand-in noise levels, for trying out everything that does not depend on them."""
     config = config.copy()
     config.noise = {"_target_": _GEOMETRIC, "sigma_max": 1.0, "sigma_min": 0.01, "num_levels": 2}
     return config
 
 
-def in_numbers(config: DictConfig, accelerator: str = "auto") -> DictConfig:
+def resolve_levels(config: DictConfig, accelerator: str = "auto") -> DictConfig:
     """The configuration with numbers in place of `noise=from_data` and of Algorithm 1's `sampler.step_size=null`.
 
     What was computed is logged as a table.
@@ -128,11 +128,11 @@ def device_of(accelerator: str) -> str:
 def largest_distance(data: ImageDataModule, *, exact: bool = True, device: str = "cpu") -> noise.MaxDistance:
     """Technique 1 for the training images of a data set: computed by the first process that asks, and kept.
 
-    It lies in the folder of the decoded images, `distance.json`, under the images' identity.
+    It is kept beside the decoded images, in `distance.json`, with the identity of the images.
 
     Args:
         data: prepared here if need be.
-        exact, device: see `noise.max_pairwise_distance`. An exact distance also serves who asks for an estimate.
+        exact, device: see `noise.max_pairwise_distance`. Where an estimate would do, a kept exact distance is taken.
 
     Raises:
         DataError: the images are not there, or damaged.
@@ -165,7 +165,7 @@ def _read(path: Path, key: dict[str, Any]) -> noise.MaxDistance | None:
 
 @contextmanager
 def _bar() -> Iterator[noise.Progress]:
-    """A bar for each part of the work that takes more than seconds."""
+    """A progress bar for each part of the work that takes more than two seconds."""
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
     with ExitStack() as current:
         bar: tqdm | None = None
@@ -197,7 +197,7 @@ class Table:
         self.found: noise.MaxDistance | None = None
 
     def text(self, sigmas: Tensor, sampler: Sampler) -> str:
-        """The table for the ladder (L,) and a sampler; of step sizes only Algorithm 1's is spoken of."""
+        """The table for the ladder (L,) and a sampler; step sizes are shown for Algorithm 1 alone."""
         size, channels = self.config.data.image_size, self.config.data.channels
         rows = list(self._levels(sigmas, channels * size**2))
         if isinstance(sampler, AnnealedLangevin) and len(sigmas) > 1:
@@ -235,7 +235,7 @@ class Table:
         epsilon, rule = sampler.epsilon(sigmas), noise.step_size(float(sigmas[-1]), noise.ratio(sigmas), steps)
         left = noise.ladder_variance_ratio(epsilon, sigma_min, gamma, steps)
         evaluations = sampler.num_steps(len(sigmas))
-        yield "T", f"{steps}", f"as given; {evaluations:,} evaluations of the network for an image"
+        yield "T", f"{steps}", f"as given; {evaluations:,} evaluations of the network per image"
         by_rule = math.isclose(epsilon, rule) and self.config.sampler.get("step_size", 0) is None
         why = "technique 4" if by_rule else f"as given; technique 4 would have {rule:.4g}"
         if math.isfinite(left):

@@ -188,7 +188,7 @@ class Denoise(OfImages):
     """Tweedie's estimate for images with noise on them, in one step; there is one for each image.
 
     Args:
-        sigma: standard deviation of the noise, > 0; NCSN takes it for the nearest of its levels.
+        sigma: standard deviation of the noise, > 0, between or beyond the network's levels too.
         noisy: the images have that noise already; otherwise it is added.
         noise_seed: of the noise that is added.
     """

@@ -1,0 +1,32 @@
+"""The record of an evaluation as a table to read."""
+
+from pathlib import Path
+from typing import Any
+
+
+def table(record: dict[str, Any], folder: Path) -> str:
+    """The scores of a record, with what they depend on."""
+    scores, features = record["scores"], record["features"]
+    width = max(map(len, scores))
+    lines = [""]
+    for name, value in scores.items():
+        if not name.endswith("_std"):
+            spread = f" ± {scores[name + '_std']:.3g}" if f"{name}_std" in scores else ""
+            lines.append(f"  {name.ljust(width)}  {value:.5g}{spread}")
+    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
+    reference = record["reference"]
+    of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
+    lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
+    lines.append(f"  reference  {reference['count']} images, {of}")
+    if record["sampler"]:
+        denoise = {True: ", denoised", False: ", not denoised", None: ""}[record["denoise"]]
+        sampler = record["sampler"]["_target_"].rpartition(".")[2]
+        evaluations = record["network_evaluations"]
+        cost = f", {evaluations} network evaluations per image" if evaluations else ""
+        lines.append(f"  samples    {sampler}{denoise}, {record['checkpoint']['weights']} weights{cost}")
+    if "held_out_against" in record:
+        ours, theirs = record["held_out"], record["held_out_against"]
+        lines.append(f"\n  2·loss/D on held-out images    this      {theirs['checkpoint']}")
+        for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
+            lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
+    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])

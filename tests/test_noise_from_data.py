@@ -104,7 +104,7 @@ def test_where_nothing_can_be_written_it_is_computed_every_time(
     data = Digits(root=str(tmp_path))
     data.prepare_data()
 
-    def refused(*_: Any) -> None:
+    def refused(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(levels, "write_text", refused)

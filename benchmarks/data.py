@@ -25,7 +25,7 @@ from ncsn.random import Draws
 
 BATCH, IMAGES = 128, 20_000
 SHAPES = [(1, 28, 28), (3, 32, 32)]
-BATCHES_A_CALL = 10
+BATCHES_PER_CALL = 10
 READ_AHEAD = 2  # as the data module has it for images that stay on a disk
 WHERE = device()
 
@@ -65,7 +65,7 @@ def our_batches(images: Tensor, read_ahead: int = 0) -> Iterator[Tensor]:
 
 def taking(batches: Iterator[Tensor]) -> Callable[[], object]:
     def run() -> None:
-        for _ in range(BATCHES_A_CALL):
+        for _ in range(BATCHES_PER_CALL):
             next(batches)
 
     return run
@@ -74,7 +74,7 @@ def taking(batches: Iterator[Tensor]) -> Callable[[], object]:
 def measure(kept: str, plain: Iterator[Tensor], ours: Iterator[Tensor], rounds: int) -> dict[str, Any]:
     found = compare({"plain": taking(plain), "stream": taking(ours)}, rounds)
     for entry in found.values():
-        entry["images_per_second"] = round(BATCH * BATCHES_A_CALL / entry["seconds"])
+        entry["images_per_second"] = round(BATCH * BATCHES_PER_CALL / entry["seconds"])
     return {"kept": kept, "variants": found}
 
 
@@ -123,7 +123,7 @@ def main() -> None:
                 speeds = {name: v["images_per_second"] for name, v in setting["variants"].items()}
                 print(shape, setting["kept"], speeds, flush=True)
     results = {
-        "what": "images a second of the training stream, flipped and dequantised; plain: one image at a time",
+        "what": "images per second of the training stream, flipped and dequantised; plain: one image at a time",
         "note": "the memory-mapped file is in the system's cache after the first reading: no disk is measured",
         "rounds": rounds,
         "batch": BATCH,

@@ -37,13 +37,13 @@ CHAINS, BATCHES, STEPS_PER_LEVEL = 64, 5, 2  # of sampling; so many batches for 
 WARM_UP = 2  # logged rows, and batches of samples, that do not count
 
 ASSUMPTIONS: dict[str, Any] = {
-    "gpus_a_node": 8,
+    "gpus_per_node": 8,
     "bytes_per_s_within_a_node": 450e9,  # of a GPU, in one direction: NVLink of the H200
     "bytes_per_s_between_nodes": 50e9,  # of a GPU: 400 Gbit/s each
-    "seconds_a_hop": 5e-6,  # until a message that is on its way arrives
+    "seconds_per_hop": 5e-6,  # until a message that is on its way arrives
     "peak_flops_per_s": 989e12,  # bfloat16, dense: data sheet of the H200
     "share_of_peak_reached": 0.4,
-    "bytes_a_gradient": 4,
+    "bytes_per_gradient": 4,
     "bucket_bytes": 25 * 2**20,  # PyTorch sums gradients in pieces of this size; the last has no backward pass left
     "backward_share_of_a_step": 2 / 3,
 }
@@ -73,13 +73,13 @@ def counted(make: Callable[[Tensor], nn.Module], shape: tuple[int, int, int]) ->
 
 def ring_seconds(bytes_: float, gpus: int, bandwidth: float) -> float:
     """A sum over a ring: every GPU sends 2(n − 1)/n of the bytes, in 2(n − 1) hops."""
-    return 2 * (gpus - 1) / gpus * bytes_ / bandwidth + 2 * (gpus - 1) * ASSUMPTIONS["seconds_a_hop"]
+    return 2 * (gpus - 1) / gpus * bytes_ / bandwidth + 2 * (gpus - 1) * ASSUMPTIONS["seconds_per_hop"]
 
 
 def sum_seconds(bytes_: float, gpus: int) -> dict[str, float]:
     """One ring, which goes at the pace of its slowest link; or two levels: a ring in each node, and rings across the
     nodes, in which each GPU has its share of the bytes."""
-    node = ASSUMPTIONS["gpus_a_node"]
+    node = ASSUMPTIONS["gpus_per_node"]
     within, between = (ASSUMPTIONS[f"bytes_per_s_{where}"] for where in ("within_a_node", "between_nodes"))
     if gpus <= node:
         seconds = ring_seconds(bytes_, gpus, within)
@@ -94,7 +94,7 @@ def predicted() -> list[dict[str, Any]]:
     for name, (make, shape, batch) in networks().items():
         parameters, operations = counted(make, shape)
         compute = operations * batch / (a["peak_flops_per_s"] * a["share_of_peak_reached"])
-        bytes_ = a["bytes_a_gradient"] * parameters
+        bytes_ = a["bytes_per_gradient"] * parameters
         rows = []
         for gpus in GPUS:
             row: dict[str, Any] = {"gpus": gpus, "bytes_sent_by_each": round(2 * (gpus - 1) / gpus * bytes_)}
@@ -111,8 +111,8 @@ def predicted() -> list[dict[str, Any]]:
             {
                 "network": name,
                 "parameters": parameters,
-                "gflop_an_image": operations / 1e9,
-                "images_a_gpu": batch,
+                "gflop_per_image": operations / 1e9,
+                "images_per_gpu": batch,
                 "compute_seconds": float(f"{compute:.3g}"),
                 "by_gpus": rows,
             }
@@ -222,11 +222,11 @@ def main() -> None:
         "what": "two processes on one CPU, measured; many GPUs, calculated",
         "rounds": rounds,
         "measured": {
-            "what": "data=digits, one thread a process, the same batch for each process",
+            "what": "data=digits, one thread per process, the same batch for each process",
             "filters": FILTERS,
-            "batch_a_process": BATCH,
+            "batch_per_process": BATCH,
             "steps": STEPS,
-            "chains_a_process": CHAINS,
+            "chains_per_process": CHAINS,
             **measured(rounds),
         },
         "calculated": {

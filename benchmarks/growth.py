@@ -80,7 +80,7 @@ def main() -> None:
                 print(f"{key} {values}: {speed} {kind}, ms an image: {', '.join(milliseconds)}", flush=True)
         curves[key]["parameters"] = [sum(p.numel() for p in network.parameters()) for network in networks]
     results = {
-        "what": "seconds an image, by batch, by resolution, and by the number of levels in NCSN's embedding",
+        "what": "seconds per image, by batch, by resolution, and by the number of levels in NCSN's embedding",
         "rounds": arguments.rounds,
         "filters": FILTERS,
         "fast": "measured" if arguments.fast else LEFT_OUT,

@@ -55,7 +55,7 @@ def main() -> None:
         image = two - one
         cases[f"checkpointing={str(checkpointing).lower()}"] = {
             "gib_without_images": round(one - image, 2),
-            "gib_an_image": round(image, 2),
+            "gib_per_image": round(image, 2),
             "images_on_24_gib": int((CARD - RESERVED - (one - image)) / image),
         }
     what = "a training step of NCSNv2 (deepest, 128 filters) at 256 pixels, float32, Adam and EMA; computed"

@@ -108,7 +108,7 @@ def test_where_nothing_can_be_written_it_is_computed_every_time(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(levels, "write_text", refused)
-    monkeypatch.setattr(files, "FileLock", refused)
+    monkeypatch.setattr(files.FileLock, "acquire", refused)
     assert levels.largest_distance(data) == levels.largest_distance(data)
     assert computed == [True, True]
     assert "distance.json: cannot be kept (Permission denied)" in caplog.text

@@ -27,7 +27,7 @@ FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 figC1 figC2 levels
 figures: setup  ## all figures of docs/paper.md (half an hour at most on a CPU)
 	set -e; for figure in $(FIGURES); do $(BIN)/python figures/$$figure.py; done
 
-BENCHMARKS := training sampling data evaluation growth devices profiles
+BENCHMARKS := training sampling data evaluation growth devices profiles startup
 
 bench: setup  ## all benchmarks, and their tables in docs/performance.md (long on a CPU: most of it is compiling)
 	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python benchmarks/$$benchmark.py; done

@@ -130,6 +130,22 @@ def sampling() -> str:
     return on_each("sampling", part)
 
 
+def startup() -> str:
+    found = result("startup_cpu", "startup")
+    if found is None:
+        return NOT_MEASURED["cpu"]
+    rows = [
+        [f"`{name}`" if name.startswith(("ncsn", "import")) else name, seconds(c["seconds"]), times(c)]
+        for name, c in found["commands"].items()
+    ]
+    return f"{table(['', 'time', 'times `import torch` (quartiles)'], rows)}\n\n{origin(found)}"
+
+
+def times(entry: dict[str, Any]) -> str:
+    low, high = entry["quartiles"]
+    return f"{entry['times_import_torch']:.2f} ({low:.2f} to {high:.2f})"
+
+
 def ratios() -> str:
     panels: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = []
     for kind, title in KINDS.items():
@@ -477,6 +493,7 @@ PARTS: dict[str, Callable[[], str]] = {
         predicted,
         memory,
         jvp,
+        startup,
     )
 }
 

@@ -165,6 +165,7 @@ def test_chains_that_grow_and_stay_finite_stop_too(kind: Any) -> None:
         (AnnealedLangevin(1, 1.8e-6), noise.geometric(348, 0.01, 500), TOY),
         (AnnealedLangevin(2, 3.8e-4), noise.geometric(348, 0.01, 200), TOY),  # as noisy as may be: ε = 3.8 σ_L²
         (Langevin(300, 1e-2), torch.tensor([0.1]), TOY),
+        (Langevin(300, 0.1), torch.zeros(1), Known(Gaussian(torch.full((2,), 8.0), torch.eye(2)))),  # as the tutorial
         (ConsistentAnnealedSampling(1), noise.geometric(348, 0.01, 500), TOY),
         (MetropolisLangevin(5), noise.geometric(348, 0.01, 50), TOY),
     ],

@@ -67,7 +67,8 @@ def _upper(mean: float, sigma: float) -> float:
 def test_without_the_correction_such_steps_do_not() -> None:
     x = NEAR.sample(40_000, torch.Generator().manual_seed(3))
     x = x + 0.3 * noise_of(4)(x)
-    x = last(AnnealedLangevin(30, 0.8)(Known(NEAR), x, torch.tensor([0.3]).double(), normal=noise_of(5)))
+    with pytest.warns(UserWarning, match="above 4σ_L²"):
+        x = last(AnnealedLangevin(30, 0.8)(Known(NEAR), x, torch.tensor([0.3]).double(), normal=noise_of(5)))
     assert x.square().mean() > 1.2 * (0.36 + 0.2 + 0.3**2)
 
 

@@ -104,7 +104,7 @@ def test_where_nothing_can_be_written_it_is_computed_every_time(
     data = Digits(root=str(tmp_path))
     data.prepare_data()
 
-    def refused(*_: Any) -> None:
+    def refused(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(levels, "write_text", refused)
@@ -238,3 +238,13 @@ def test_the_table_of_a_sampler_with_another_convention(root: str, caplog: pytes
     assert "ε/2  1e-05" in caplog.text
     assert f"{noise.snr(2e-5, 0.01):.4g}" in caplog.text
     assert math.isclose(noise.snr(2e-5, 0.01), math.sqrt(1e-5 / 2) / 0.01)
+
+
+@pytest.mark.parametrize(
+    ("step_size", "told"),
+    [("1.24e-5", "leave each level with 1.128 of its noise"), ("4e-4", "the noise of the chains grows")],
+)
+def test_the_table_tells_what_a_step_leaves_over_the_ladder(step_size: str, told: str) -> None:
+    config = composed(f"data=cifar10 noise=ncsnv2 sampler.step_size={step_size}")
+    text = levels.Table(config).text(build(config.noise, "noise"), build(config.sampler, "sampler"))
+    assert told in text

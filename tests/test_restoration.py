@@ -214,14 +214,16 @@ def test_starts_images_and_earlier_states_are_left_alone_and_no_graph_is_kept() 
 
 def test_chains_that_diverge_stop() -> None:
     sampler = Restoration(AnnealedLangevin(500, 1.0), KnownPixels(MASK), image(1))
-    with pytest.raises(DivergedError, match=r"level 0 \(σ = 2\), step \d+ with step size 400") as raised:
+    diverged = r"level 0 \(σ = 2\), step \d+ with step size 400"
+    with pytest.warns(UserWarning, match="4σ_L²"), pytest.raises(DivergedError, match=diverged) as raised:
         last(sampler(lambda x, sigma: -10 * x, image(0), LADDER))
     assert raised.value.step < 400
 
 
 def test_what_is_known_cannot_diverge() -> None:
     sampler = Restoration(AnnealedLangevin(500, 1.0), KnownPixels(torch.ones(4, 4)), image(1))
-    assert torch.equal(last(sampler(lambda x, sigma: -10 * x, image(0), LADDER)), image(1))
+    with pytest.warns(UserWarning, match="4σ_L²"):
+        assert torch.equal(last(sampler(lambda x, sigma: -10 * x, image(0), LADDER)), image(1))
 
 
 # What it reaches: the conditional density of what is unknown

@@ -78,11 +78,9 @@ def test_as_a_process_it_ends_with_status_2_and_no_traceback(run: Command, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, "trainer.max_steps=1", cwd=cwd)
-    return only_run(cwd) / "checkpoints" / "step_0000001.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "step_0000002.ckpt"
 
 
 SAMPLE_WRONG = [
@@ -132,3 +130,54 @@ def test_a_damaged_or_foreign_checkpoint_is_told_in_one_line(
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()
     assert str(path) in line
+
+
+WRITES = "${oc.create:{_target_: numpy.savetxt, fname: ran, X: [1]}}"
+HOSTILE = {  # what somebody has put into a checkpoint's configuration, and what the line has to say
+    "an interpolation": (("model", "image_size", WRITES), ["model.image_size", "interpolation"]),
+    "a function": (("model", "_target_", "os.mkdir"), ["os.mkdir", "trust=[os.mkdir]"]),
+    "a network of others": (("model", "_target_", "unheard_of.Net"), ["unheard_of.Net", "trust=[unheard_of.Net]"]),
+    "a path": (("data", "name", "../../ran"), ["data.name=../../ran", "no path"]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+def test_a_checkpoint_runs_nothing(command: str, name: str, checkpoint: Path, call: Command, tmp_path: Path) -> None:
+    (node, key, value), told = HOSTILE[name]
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"][node][key] = value
+    torch.save(content, tmp_path / "bad.ckpt")
+    outcome = call(command, f"ckpt={tmp_path}/bad.ckpt", "trainer.accelerator=cpu", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert [word for word in ["bad.ckpt: ", *told] if word not in line] == []
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.ckpt"]
+
+
+def test_a_class_of_ones_own_is_trusted_on_the_command_line(
+    checkpoint: Path, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_networks.py").write_text("from ncsn.networks import NCSN\n\nclass Mine(NCSN): ...\n")
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["model"]["_target_"] = "own_networks.Mine"
+    torch.save(content, tmp_path / "mine.ckpt")
+    given = ["num_samples=1", "trainer.accelerator=cpu", "trust=[own_networks.Mine]", f"out={tmp_path}/out"]
+    call("sample", f"ckpt={tmp_path}/mine.ckpt", *given, cwd=tmp_path)
+    assert (tmp_path / "out" / "samples.npz").exists()
+
+
+def test_the_record_of_a_run_runs_nothing(checkpoint: Path, call: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(checkpoint, run / "checkpoints")
+    for override in ("+callbacks.x={_target_: os.mkdir, path: ran}", "+hydra.callbacks.x={_target_: os.mkdir}"):
+        (run / "overrides.yaml").write_text(f"- '{override}'\n")
+        outcome = call("train", f"resume={run}", cwd=tmp_path, check=False)
+        assert outcome.status == 2
+        (line,) = outcome.err.splitlines()
+        assert f"{run}/overrides.yaml: refused" in line
+        assert f"command line: '{override}'" in line
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+        assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "overrides.yaml"]

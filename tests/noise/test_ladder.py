@@ -145,3 +145,4 @@ def test_what_is_no_ladder_is_refused(sigmas: Any, message: str) -> None:
 def test_a_ladder_is_accepted() -> None:
     noise.check(noise.geometric(348, 0.01, 2311))
     noise.check(torch.tensor([0.1]))
+    noise.check(torch.tensor([0.0]))  # no noise at all

@@ -102,7 +102,7 @@ def run(command: str, words: int = 1) -> None:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))  # which inherit it
         try:
             task = _import(COMPOSED[command])
-            logging.getLogger("lightning").handlers.clear()  # prints what Hydra's loggers print as well
+            _leave_logging_to_hydra()
             return task(config)
         except Exception as error:
             told = _told_to_the_user(error)
@@ -124,6 +124,7 @@ def run(command: str, words: int = 1) -> None:
             raise
         _exit(explain(error, command, arguments))
     finally:
+        os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:
             print_sweep(SweepTable.folder)
 
@@ -213,6 +214,14 @@ def _told_to_the_user(error: Exception) -> UserError | None:
         message = " ".join(str(error).split())
         return UserError(f"process {_rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
     return None
+
+
+def _leave_logging_to_hydra() -> None:
+    """Lightning's messages go where Hydra's configuration says, once; its own handlers would print them again."""
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 def _tell_warnings_in_one_line() -> None:

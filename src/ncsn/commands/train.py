@@ -123,7 +123,8 @@ def _checked(config: DictConfig) -> DictConfig:
     """The configuration with values as validated, and noise levels in numbers."""
     config = check(config, SETTINGS)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
-        try_out(build_model(levels.with_stand_ins(config)), None, _shape(config))
+        stand_in = build_model(levels.with_stand_ins(config))
+        try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)
     return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
 
 

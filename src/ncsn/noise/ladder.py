@@ -76,13 +76,15 @@ def ratio(sigmas: Tensor) -> float:
 def check(sigmas: Tensor) -> None:
     """Checks that σ is a ladder: shape (L,), L ≥ 1, finite, positive, strictly descending. Waits for its device.
 
+    A single level may also be 0, the density itself.
+
     Raises:
-        ValueError: it is not.
+        ValueError: it is no ladder.
     """
     if sigmas.ndim != 1 or not len(sigmas):
         raise ValueError(f"sigmas: must have the shape (L,) with L ≥ 1, not {tuple(sigmas.shape)}")
     values = sigmas.tolist()
-    for i, sigma in enumerate(values):
+    for i, sigma in enumerate([] if values == [0] else values):
         if not 0 < sigma < math.inf:
             raise ValueError(f"sigmas[{i}]={sigma:g}: noise levels must be positive and finite")
         if i and not sigma < values[i - 1]:

@@ -1,10 +1,10 @@
-"""Restoration: chains that are held to what is known of an image.
+"""Restoration: chains that agree with what is known of an image.
 
     known = KnownPixels(mask)                                   # or KnownGrey(), KnownBlocks(factor)
     sampler = Restoration(AnnealedLangevin(…), known, images)   # Algorithm 2, itself a sampler
     for state in sampler(score, x, sigmas): …
 
-An image of which a noisy version is known needs no chain: `tweedie(score, x, sigma)`.
+To denoise an image whose noise level is known takes no chain: `tweedie(score, x, sigma)`.
 """
 
 from ncsn.restoration.algorithm2 import Restoration

@@ -1,9 +1,9 @@
 """What is known of an image: an orthogonal projection P onto the part of it that was measured.
 
-Pixels seen through a mask, the grey image of a coloured one, the means of blocks of pixels: each is x seen through
-some A with orthogonal rows, and P = A⁺A is the image that has the same measurement and nothing else. N(0, σ²I) is the
-same noise again in the range of P, independent of what lies outside it; so one can hold the known part at the noise
-of a level and leave the rest to the chain (Song & Ermon 2019, Algorithm 2; for grey images Song et al. 2021, App. I).
+Pixels under a mask, the grey image of a coloured one, the means of blocks of pixels: each is a linear measurement Ax,
+and P(x) = A⁺Ax is the smallest image with the same measurement. Noise N(0, σ²I) has two independent parts, in the
+range of P and outside it. So the known part can be given the noise of a level, while the chain draws the rest (Song &
+Ermon 2019, Algorithm 2; for grey images Song et al. 2021, App. I).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class KnownPixels:
     """Some of the pixels, P(x) = m ⊙ x.
 
     Attributes:
-        mask: m, 1 where a pixel is known and 0 where it is not; any shape that broadcasts against (B, C, H, W).
+        mask: m, 1 where a pixel is known, 0 where it is missing; of any shape that broadcasts against (B, C, H, W).
     """
 
     mask: Tensor
@@ -46,7 +46,7 @@ class KnownBlocks:
         factor: side of a block ≥ 1; it divides height and width.
 
     Raises:
-        ValueError: it is out of range; when called, if it does not divide.
+        ValueError: `factor` is out of range; when called, if it does not divide height and width.
     """
 
     factor: int

@@ -83,7 +83,7 @@ def stops_when_diverged(run: Callable[P, Iterator[State]]) -> Callable[P, Iterat
 def warn_of_long_steps(step_size: float, sigmas: Tensor) -> None:
     """Warns if Langevin steps x + ε/2 s + √ε z at the last level of a ladder (L,) may diverge, ε > 4σ_L²."""
     bound = 4 * float(sigmas[-1]) ** 2
-    if step_size > bound:
+    if step_size > bound > 0:  # of a density without noise nothing is known
         warnings.warn(
             f"the step size ε = {step_size:.4g} is above 4σ_L² = {bound:.4g}: wherever the data vary less than the "
             f"noise of the last level, σ_L = {float(sigmas[-1]):.4g}, chains diverge; take a smaller one",

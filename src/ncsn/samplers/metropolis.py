@@ -1,10 +1,10 @@
-"""The Metropolis–Hastings correction, which makes a chain leave its density exactly as it is, at any step size.
+"""The Metropolis–Hastings correction, with which a chain leaves its density exactly invariant at any step size.
 
 A proposal y from x is accepted with probability min(1, r), otherwise the chain stays at x, where
 
     r = q(y) p(x | y) / ( q(x) p(y | x) ) = exp( E(x) − E(y) ) · p(x | y)/p(y | x)
 
-and p is the density of the proposals. It takes differences of log q, thus an energy: a score alone is not enough.
+and p is the density of the proposals. This needs differences of log q, and so an energy: a score alone is not enough.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from ncsn.score import Normal, Score, expand
 
 
 def energy_of(score: Score, sampler: object) -> Callable[[Tensor, Tensor], Tensor]:
-    """The energy that a score brings along, `score.energy(x, sigma)`: (B, …), (B,) -> (B,).
+    """The energy that comes with a score, `score.energy(x, sigma)`: (B, …), (B,) -> (B,).
 
     Raises:
-        TypeError: it has none.
+        TypeError: the score has none.
     """
     energy = getattr(score, "energy", None)
     if not callable(energy):
@@ -31,7 +31,7 @@ def energy_of(score: Score, sampler: object) -> Callable[[Tensor, Tensor], Tenso
 
 
 def accepts(log_ratio: Tensor, normal: Normal) -> Tensor:
-    """Which chains accept, given log r: (B,) -> (B,), bool. What is not a number is rejected."""
+    """Which chains accept, given log r: (B,) -> (B,), bool. Where log r is NaN, the proposal is rejected."""
     log_uniform = torch.special.log_ndtr(normal(log_ratio))  # Φ of a standard normal value is uniform in (0, 1)
     return log_uniform < log_ratio
 

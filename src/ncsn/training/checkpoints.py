@@ -1,5 +1,6 @@
 """Checkpoints that a run can go on from."""
 
+import os
 from typing import Any
 
 import torch
@@ -14,6 +15,20 @@ class Checkpoints(ModelCheckpoint):
     The last one has to be saved inside the step: after `fit` the loops have moved on, and what is saved then does
     not continue.
     """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning, which deletes what these paths name: those of a checkpoint count in this folder alone."""
+        super().load_state_dict(state_dict)
+        self.best_k_models = {path: score for path, score in self.best_k_models.items() if self._is_beside(path)}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            if not self._is_beside(getattr(self, name)):
+                setattr(self, name, "")
+
+    def _is_beside(self, path: Any) -> bool:
+        folder = os.path.realpath(self.dirpath or ".")
+        if not isinstance(path, str) or not path.endswith(".ckpt"):
+            return False
+        return path == os.path.join(folder, os.path.basename(path))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

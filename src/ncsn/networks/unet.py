@@ -144,7 +144,7 @@ class BareUNet(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """As in the released code: uniform of variance 1/fan_avg (Glorot & Bengio 2010); zero biases and last ones."""
+        """As in the released code: uniform of variance 1/fan_avg (Glorot & Bengio 2010), biases and last layers 0."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -7,15 +7,16 @@ if TYPE_CHECKING:
     from ncsn import data, images, noise, objectives, restoration, samplers
     from ncsn.checkpoint import load_score
     from ncsn.energy import EnergyScore
-    from ncsn.networks import NCSN, NCSNv2
+    from ncsn.networks import NCSN, NCSNv2, UNet
 
-_HOMES = {"EnergyScore": "ncsn.energy", "NCSN": "ncsn.networks", "NCSNv2": "ncsn.networks"}
+_HOMES = {"EnergyScore": "ncsn.energy", "NCSN": "ncsn.networks", "NCSNv2": "ncsn.networks", "UNet": "ncsn.networks"}
 _HOMES |= {"load_score": "ncsn.checkpoint"}
 
 __all__ = [
     "NCSN",
     "EnergyScore",
     "NCSNv2",
+    "UNet",
     "data",
     "images",
     "load_score",

@@ -22,7 +22,7 @@ from torch import Tensor
 from ncsn.config import SPECIAL_KEYS
 from ncsn.errors import DataError
 
-NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2")
+NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2", "ncsn.networks.UNet")
 DATA_SETS = (
     "ncsn.data.CIFAR10",
     "ncsn.data.CelebA",

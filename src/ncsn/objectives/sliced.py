@@ -17,6 +17,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ncsn.score import Normal, Score, expand
 
@@ -41,7 +42,8 @@ def sliced_score_matching_loss(
     training = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
         x, v = x.clone().requires_grad_(), v.clone()  # what was made in inference mode could not be differentiated
-        value = s(x)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention is differentiated once only
+            value = s(x)
         losses = []
         for v_m in v:
             (slope,) = torch.autograd.grad(

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ncsn.data import Batch
-from ncsn.random import Draws
+from ncsn.random import Draws, key_to_seed
 
 Objective = Callable[..., Tensor]
 """objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
@@ -21,7 +21,8 @@ class ScoreModel(LightningModule):
     """Trains a score network over all noise levels (Song & Ermon 2019, eq. 6).
 
     Every random number of a step is a function of the seed and the number of the batch, so a run that is
-    continued, or spread over more devices, draws the same ones.
+    continued, or spread over more devices, draws the same ones. What a network drops depends on the process as well:
+    a run that is continued on as many devices drops the same features.
 
     Args:
         network: s(x, σ), called with images (B, C, H, W) and σ (B,).
@@ -52,6 +53,7 @@ class ScoreModel(LightningModule):
         self.objective = objective
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
+        self.drops = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The score s(x, σ)."""
@@ -73,6 +75,8 @@ class ScoreModel(LightningModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
+        if stage == "train" and self.drops:
+            torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number, self.trainer.global_rank))
         level = draws.integers(len(self.sigmas), len(x))
         loss = self.objective(self.network, x, self.sigmas[level], normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}

@@ -1,0 +1,310 @@
+"""The U-Net of DDPM (Ho, Jain & Abbeel, NeurIPS 2020, App. B, and their released code).
+
+c → sinusoids → Linear → swish → Linear                                  the embedding
+x → conv                                                                 the first skip
+  → at every resolution: `num_blocks` blocks, then halved                each output a skip
+  → block, attention, block
+  → at every resolution: `num_blocks` + 1 blocks, each beside a skip, then doubled
+  → GroupNorm → swish → conv
+
+block: x + conv(dropout(swish(GroupNorm( conv(swish(GroupNorm(x))) + Linear(swish(embedding)) ))))
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ncsn.networks.blocks import Float32Conv, conv3x3
+from ncsn.networks.forms import Form, Preconditioned
+
+EPS = 1e-6  # of the normalisations
+
+
+class UNet(Preconditioned):
+    """s(x, σ): the U-Net of DDPM in one of the forms, by default EDM's.
+
+    It takes any σ; what the forms `ddpm` and `v` make of one between the levels or beyond them, `ncsn.networks.forms`
+    says.
+
+    Args:
+        sigmas: the noise levels σ₁ > … > σ_L, shape (L,).
+        form: what F stands for: "edm", "ddpm" (the noise) or "v" (the velocity).
+        image_size: height and width of the images in pixels; the halvings must divide it.
+        in_channels: C of the images.
+        num_filters: channels at full resolution; even, at least 4.
+        multipliers: channels at each resolution, in units of `num_filters`; from one to the next it halves.
+        num_blocks: residual blocks per resolution on the way down; one more on the way up.
+        attention_resolutions: heights in pixels at which self-attention follows every block. There is always one
+            between the two middle blocks.
+        dropout: probability with which a feature is dropped in training, in every block.
+        num_groups: of the normalisations; None takes 32, fewer below 128 filters.
+        checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
+            less memory for about a third more time. The gradients are the same. Not together with exact score
+            matching.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(
+        self,
+        sigmas: Tensor,
+        *,
+        form: Form = "edm",
+        image_size: int,
+        in_channels: int = 3,
+        num_filters: int = 128,
+        multipliers: Sequence[int] = (1, 2, 2, 2),
+        num_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (16,),
+        dropout: float = 0.0,
+        num_groups: int | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        network = BareUNet(
+            image_size=image_size,
+            in_channels=in_channels,
+            num_filters=num_filters,
+            multipliers=multipliers,
+            num_blocks=num_blocks,
+            attention_resolutions=attention_resolutions,
+            dropout=dropout,
+            num_groups=num_groups,
+            checkpointing=checkpointing,
+        )
+        super().__init__(network, form, sigmas)
+        self.checkpointing = checkpointing
+
+
+class BareUNet(nn.Module):
+    """F(x, c) of `UNet`, which has the arguments: images (B, C, H, W) and numbers (B,) to (B, C, H, W).
+
+    Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        in_channels: int,
+        num_filters: int,
+        multipliers: Sequence[int],
+        num_blocks: int,
+        attention_resolutions: Sequence[int],
+        dropout: float,
+        num_groups: int | None,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        num_groups = num_groups or groups_for(num_filters)
+        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        sizes = [image_size // 2**i for i in range(len(multipliers))]
+        for size in attention_resolutions:
+            if size not in sizes:
+                raise ValueError(
+                    f"attention_resolutions={list(attention_resolutions)}: the network has features of "
+                    f"{', '.join(map(str, sizes))} pixels, none of {size}"
+                )
+        self.checkpointing, self.dropout = checkpointing, dropout
+        width = 4 * num_filters
+
+        def block(before: int, after: int, attention: bool) -> UNetBlock:
+            return UNetBlock(before, after, width, num_groups=num_groups, dropout=dropout, attention=attention)
+
+        widths = [num_filters * multiplier for multiplier in multipliers]
+        stages = list(zip(sizes, widths, strict=True))
+        self.embedding = Embedding(num_filters, width)
+        self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
+        channels, skips = num_filters, [num_filters]
+        down: list[nn.Module] = []
+        for size, after in stages:
+            for _ in range(num_blocks):
+                down.append(block(channels, after, size in attention_resolutions))
+                channels = after
+                skips.append(channels)
+            if size != sizes[-1]:
+                down.append(Downsample(channels))
+                skips.append(channels)
+        self.down = nn.ModuleList(down)
+        self.middle = nn.ModuleList([block(channels, channels, True), block(channels, channels, False)])
+        up: list[nn.Module] = []
+        for size, after in reversed(stages):
+            for _ in range(num_blocks + 1):
+                up.append(block(channels + skips.pop(), after, size in attention_resolutions))
+                channels = after
+            if size != sizes[0]:
+                up.append(Upsample(channels))
+        self.up = nn.ModuleList(up)
+        self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], EPS)
+        self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As in the released code: uniform of variance 1/fan_avg (Glorot & Bengio 2010), biases and last layers 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, UNetBlock):
+                nn.init.zeros_(module.conv2.weight)
+            elif isinstance(module, SelfAttention):
+                for weight in module.qkv.weight.chunk(3):  # three projections, side by side
+                    nn.init.xavier_uniform_(weight)
+                nn.init.zeros_(module.out.weight)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        embedding = F.silu(self.embedding(c))
+        h = self.stem(x)
+        skips = [h]
+        for module in self.down:
+            h = self._run(module, h, embedding) if isinstance(module, UNetBlock) else module(h)
+            skips.append(h)
+        for block in self.middle:
+            h = self._run(block, h, embedding)
+        for module in self.up:
+            if isinstance(module, UNetBlock):
+                h = self._run(module, torch.cat([h, skips.pop()], dim=1), embedding)
+            else:
+                h = module(h)
+        return self.head(F.silu(self.head_norm(h)))
+
+    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            repeated = self.training and self.dropout > 0  # what was dropped must be dropped again
+            return checkpoint(block, x, embedding, use_reentrant=False, preserve_rng_state=repeated)
+        return block(x, embedding)
+
+
+class Embedding(nn.Module):
+    """c (B,) → sines and cosines of c · 10⁴^(−i/(n−1)), i < n = channels/2 → Linear → swish → Linear, (B, width).
+
+    In float32, also under autocast: in bfloat16 levels a few per cent apart would become one.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        half = channels // 2
+        frequencies = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, dtype=torch.float64))
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        self.linear1, self.linear2 = nn.Linear(channels, width), nn.Linear(width, width)
+
+    def forward(self, c: Tensor) -> Tensor:
+        angles = c[:, None] * self.frequencies
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        with torch.autocast(c.device.type, enabled=False):
+            return self.linear2(F.silu(self.linear1(waves.to(self.linear1.weight.dtype))))
+
+
+class UNetBlock(nn.Module):
+    """Residual block, with self-attention after it on demand: (B, in_channels, H, W) → (B, out_channels, H, W).
+
+    Args:
+        in_channels, out_channels: where they differ the shortcut is a 1×1 convolution.
+        width: of the embedding.
+        num_groups: of the normalisations; divides the channels.
+        dropout: before the second convolution.
+        attention: whether attention follows.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int, *, num_groups: int, dropout: float, attention: bool
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(num_groups, in_channels, EPS)
+        self.conv1 = conv3x3(in_channels, out_channels)
+        self.embed = nn.Linear(width, out_channels)
+        self.norm2 = nn.GroupNorm(num_groups, out_channels, EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = conv3x3(out_channels, out_channels)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+        self.attention = SelfAttention(out_channels, num_groups) if attention else None
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Takes the embedding (B, width) after its swish."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.embed(embedding)[..., None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        x = h + (x if self.shortcut is None else self.shortcut(x))
+        return x if self.attention is None else self.attention(x)
+
+
+class SelfAttention(nn.Module):
+    """x + out(softmax(qᵀk/√C) v), one head, over all pixels of a feature map."""
+
+    def __init__(self, channels: int, num_groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(num_groups, channels, EPS)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H·W, 3C), channels-last without a copy
+        q, k, v = pixels[:, None].chunk(3, dim=-1)
+        h = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+class Downsample(nn.Module):
+    """A 3×3 convolution of stride 2, padded on the right and at the bottom only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Every pixel four times, then a 3×3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def groups_for(num_filters: int) -> int:
+    """32 as published for 128 filters and more; below, at least four channels make a group."""
+    most = min(32, max(num_filters // 4, 1))
+    return next(groups for groups in range(most, 0, -1) if num_filters % groups == 0)
+
+
+def _check(
+    image_size: int,
+    in_channels: int,
+    num_filters: int,
+    multipliers: Sequence[int],
+    num_blocks: int,
+    dropout: float,
+    num_groups: int,
+) -> None:
+    if in_channels < 1:
+        raise ValueError(f"in_channels={in_channels}: must be at least 1")
+    if num_filters < 4 or num_filters % 2:
+        raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
+    if not multipliers or min(multipliers) < 1:
+        raise ValueError(f"multipliers={list(multipliers)}: must be one or more positive integers")
+    if num_blocks < 1:
+        raise ValueError(f"num_blocks={num_blocks}: must be at least 1")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
+    if num_groups < 1 or num_filters % num_groups:
+        raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
+    factor = 2 ** (len(multipliers) - 1)
+    if image_size < factor or image_size % factor:
+        raise ValueError(
+            f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
+            f"halve it {len(multipliers) - 1} times"
+        )

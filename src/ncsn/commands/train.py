@@ -58,14 +58,14 @@ def train(config: DictConfig) -> float | None:
             if metrics is None:
                 metrics = _fit(config, job)
                 job.report(status="finished", metrics=metrics)
+                if global_rank() == 0:
+                    log.info(f"finished: {job.run.path}")
+                    refresh_report(job.run.path)
         except Exception as error:
             job.report_failure(error)
             raise
         finally:
             finish_dashboards()
-    if global_rank() == 0:
-        log.info(f"finished: {job.run.path}")
-        refresh_report(job.run.path)
     return metrics.get(config.optimized_metric)
 
 

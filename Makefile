@@ -33,11 +33,14 @@ bench: setup  ## all benchmarks, and their tables in docs/performance.md (long o
 	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python benchmarks/$$benchmark.py; done
 	$(BIN)/python benchmarks/show.py
 
+# A worker takes a whole file, so that its fixtures are made once; in the order of the folders, the slow ones come first.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-fast: setup  ## the tests that run no whole commands
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/cli
+	$(PYTEST) --ignore tests/cli
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

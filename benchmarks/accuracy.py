@@ -1,9 +1,10 @@
-"""Does speed=fast learn the same? The demo's training with three seeds, each once with speed=eager and once fast.
+"""Does speed=fast learn the same? The demo's training with three seeds, with speed=eager and with speed=fast.
 
     python benchmarks/accuracy.py [--steps 500] [--filters 16]
 
-With the same seed both start alike and see the same images and the same noise. So two numbers can be compared: how
-far the two ways are apart with one seed, and how far the seeds are apart with one way, which is what chance does.
+With the same seed, both start from the same weights and see the same images and noise. So the difference between the
+two speeds with one seed can be compared with the difference between seeds at one speed, which is the effect of
+chance.
 """
 
 import argparse
@@ -24,7 +25,7 @@ SEEDS = (0, 1, 2)
 
 
 def train(folder: Path, root: str, seed: int, speed: str, steps: int, filters: int) -> dict[str, list[float]]:
-    """The curves of a run: training loss per dimension as logged, and the held-out one at the end."""
+    """The curves of a run: the training loss per dimension as logged, and the held-out loss at the end."""
     arguments = [
         "experiment=demo", f"speed={speed}", f"seed={seed}", f"trainer.max_steps={steps}", f"data.root={root}",
         f"trainer.val_check_interval={steps}", f"model.num_filters={filters}", f"hydra.run.dir={folder}",
@@ -40,7 +41,7 @@ def train(folder: Path, root: str, seed: int, speed: str, steps: int, filters: i
 
 
 def apart(one: list[float], other: list[float]) -> float:
-    """Mean distance of two curves, relative."""
+    """Mean relative distance between two curves."""
     return statistics.mean(abs(a - b) / abs(a) for a, b in zip(one, other, strict=True))
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     curves: dict[str, dict[int, dict[str, list[float]]]] = {"eager": {}, "fast": {}}
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{temporary}/compiled"  # one run compiles for all
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{temporary}/compiled"  # compiled once for all runs
         for seed in SEEDS:
             for speed, found in curves.items():
                 folder = Path(temporary, f"{speed}_{seed}")

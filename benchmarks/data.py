@@ -1,10 +1,10 @@
-"""Training batches a second: the project's stream against PyTorch's loader asked for nothing else.
+"""Training images per second: the project's stream and PyTorch's loader with its default settings.
 
     python benchmarks/data.py [--rounds 15]
 
-Both give shuffled float32 batches, flipped at random and dequantised, on the device that trains. The loader takes
-one image at a time out of a data set that does all this to it; the stream takes a batch of uint8 images, and does it
-to all of them at once, on the device.
+Both return shuffled float32 batches, flipped at random and dequantised, on the device that trains. The loader takes
+one image at a time from a data set that transforms it; the stream takes a batch of uint8 images and transforms all of
+them at once, on the device.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from ncsn.random import Draws
 
 BATCH, IMAGES = 128, 20_000
 SHAPES = [(1, 28, 28), (3, 32, 32)]
-BATCHES_A_CALL = 10
-READ_AHEAD = 2  # as the data module has it for images that stay on a disk
+BATCHES_PER_CALL = 10
+READ_AHEAD = 2  # as in the data module for images that stay on disk
 WHERE = device()
 
 
 class OneImageAtATime(Dataset):
-    """What a data set usually is: an image in, its transforms, an image out."""
+    """A data set as usually written: it transforms and returns one image at a time."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -54,7 +54,7 @@ def plain_batches(images: Tensor) -> Iterator[Tensor]:
 
 
 def our_batches(images: Tensor, read_ahead: int = 0) -> Iterator[Tensor]:
-    """As `ImageDataModule` makes them: `train_dataloader`, then `on_after_batch_transfer`."""
+    """As in `ImageDataModule`: `train_dataloader`, then `on_after_batch_transfer`."""
     pin = WHERE.type == "cuda" and images.device.type == "cpu"
     for batch in BatchStream(images, BATCH, seed=0, length=10**9, pin_memory=pin, read_ahead=read_ahead):
         x = transforms.to_unit_interval(batch.images.to(WHERE))
@@ -65,7 +65,7 @@ def our_batches(images: Tensor, read_ahead: int = 0) -> Iterator[Tensor]:
 
 def taking(batches: Iterator[Tensor]) -> Callable[[], object]:
     def run() -> None:
-        for _ in range(BATCHES_A_CALL):
+        for _ in range(BATCHES_PER_CALL):
             next(batches)
 
     return run
@@ -74,19 +74,19 @@ def taking(batches: Iterator[Tensor]) -> Callable[[], object]:
 def measure(kept: str, plain: Iterator[Tensor], ours: Iterator[Tensor], rounds: int) -> dict[str, Any]:
     found = compare({"plain": taking(plain), "stream": taking(ours)}, rounds)
     for entry in found.values():
-        entry["images_per_second"] = round(BATCH * BATCHES_A_CALL / entry["seconds"])
+        entry["images_per_second"] = round(BATCH * BATCHES_PER_CALL / entry["seconds"])
     return {"kept": kept, "variants": found}
 
 
 def shares(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What part of a training step it takes to make the batch, where steps have been measured on this kind of device.
+    """The share of a training step that loading takes, where steps have been measured on this kind of device.
 
-    Seconds for an image of the step's batch over seconds for an image of the step, which includes that. The loader's
-    is what the same step would spend on it: the step with the stream's share taken out and the loader's put in.
+    Seconds of loading per image over seconds of the step per image, which include loading. For the loader it is
+    calculated: the step's time with the loader's time in place of the stream's.
     """
     path = RESULTS / f"training_{WHERE.type}.json"
     if not path.exists():
-        print(f"{path.name}: not there yet, so no shares of a step; run training.py, then this again")
+        print(f"{path.name}: missing, so no shares of a step; run training.py first")
         return []
     found = []
     for step in json.loads(path.read_text())["settings"]:
@@ -123,7 +123,7 @@ def main() -> None:
                 speeds = {name: v["images_per_second"] for name, v in setting["variants"].items()}
                 print(shape, setting["kept"], speeds, flush=True)
     results = {
-        "what": "images a second of the training stream, flipped and dequantised; plain: one image at a time",
+        "what": "images per second of the training stream, flipped and dequantised; plain: one image at a time",
         "note": "the memory-mapped file is in the system's cache after the first reading: no disk is measured",
         "rounds": rounds,
         "batch": BATCH,

@@ -1,14 +1,14 @@
-"""Several devices: what two processes on one CPU reach, measured, and what many GPUs would, calculated.
+"""Several devices: the speed of two processes on one CPU, measured, and of many GPUs, calculated.
 
     python benchmarks/devices.py [--rounds 3]
 
-Measured: `train.py` and `sample.py` with one and with two processes of one thread each, the same batch for each
-process. Two processes share a memory, a cache, perhaps a core; so the same training is also run twice at a time,
-without a word between the two. What this pair loses, no communication could avoid: it is the ceiling. The processes
-of `sample.py` exchange nothing while they draw, so that it has no need of such a pair.
+Measured: `train.py` and `sample.py` with one and with two processes of one thread each, with the same batch per
+process. Two processes share memory, caches and perhaps a core, so the same training is also run twice at the same
+time without any communication. What this pair loses is not the cost of communication; its speed is the ceiling. The
+processes of `sample.py` do not communicate while they draw, so it needs no such pair.
 
-Calculated: the gradients of a step, summed over n GPUs, against the arithmetic of the step. Nothing of this part is
-measured but the numbers of parameters and of operations, which are counted; the assumptions go with the result.
+Calculated: the time to sum the gradients of a step over n GPUs, against the time for the arithmetic of the step. For
+this, only the parameters and operations are counted; nothing is measured. The assumptions are saved with the result.
 """
 
 import argparse
@@ -32,18 +32,18 @@ from ncsn.networks import NCSN, NCSNv2
 from ncsn.objectives import denoising_score_matching
 
 ROOT = Path(__file__).parents[1]
-BATCH, STEPS, LOG_EVERY, FILTERS = 64, 40, 4, 16  # of training; a batch for each process
-CHAINS, BATCHES, STEPS_PER_LEVEL = 64, 5, 2  # of sampling; so many batches for each process
-WARM_UP = 2  # logged rows, and batches of samples, that do not count
+BATCH, STEPS, LOG_EVERY, FILTERS = 64, 40, 4, 16  # of training; the batch is per process
+CHAINS, BATCHES, STEPS_PER_LEVEL = 64, 5, 2  # of sampling; chains per batch, batches per process
+WARM_UP = 2  # logged rows, and batches of samples, that are not counted
 
 ASSUMPTIONS: dict[str, Any] = {
-    "gpus_a_node": 8,
-    "bytes_per_s_within_a_node": 450e9,  # of a GPU, in one direction: NVLink of the H200
-    "bytes_per_s_between_nodes": 50e9,  # of a GPU: 400 Gbit/s each
-    "seconds_a_hop": 5e-6,  # until a message that is on its way arrives
+    "gpus_per_node": 8,
+    "bytes_per_s_within_a_node": 450e9,  # per GPU and direction: NVLink of the H200
+    "bytes_per_s_between_nodes": 50e9,  # per GPU: 400 Gbit/s
+    "seconds_per_hop": 5e-6,  # latency of a message
     "peak_flops_per_s": 989e12,  # bfloat16, dense: data sheet of the H200
     "share_of_peak_reached": 0.4,
-    "bytes_a_gradient": 4,
+    "bytes_per_gradient": 4,
     "bucket_bytes": 25 * 2**20,  # PyTorch sums gradients in pieces of this size; the last has no backward pass left
     "backward_share_of_a_step": 2 / 3,
 }
@@ -51,7 +51,7 @@ GPUS = [8, 16, 32, 64, 128, 256, 512, 1024]
 
 
 def networks() -> dict[str, tuple[Callable[[Tensor], nn.Module], tuple[int, int, int], int]]:
-    """Network, shape of an image, and images for each GPU."""
+    """Network, shape of an image, and images per GPU."""
     mnist = partial(NCSN, image_size=28, in_channels=1, num_filters=64)
     cifar10 = partial(NCSN, image_size=32, num_filters=128)
     deepest = partial(NCSNv2, image_size=256, depth="deepest")
@@ -63,7 +63,7 @@ def networks() -> dict[str, tuple[Callable[[Tensor], nn.Module], tuple[int, int,
 
 
 def counted(make: Callable[[Tensor], nn.Module], shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Parameters of a network, and operations of a training step an image; on tensors without content."""
+    """Parameters of a network, and operations of a training step per image; counted on tensors without content."""
     with FakeTensorMode(), torch.device("cpu"):
         network = make(torch.ones(10))
         x, sigma = torch.rand(1, *shape), torch.ones(1)
@@ -73,13 +73,13 @@ def counted(make: Callable[[Tensor], nn.Module], shape: tuple[int, int, int]) ->
 
 def ring_seconds(bytes_: float, gpus: int, bandwidth: float) -> float:
     """A sum over a ring: every GPU sends 2(n − 1)/n of the bytes, in 2(n − 1) hops."""
-    return 2 * (gpus - 1) / gpus * bytes_ / bandwidth + 2 * (gpus - 1) * ASSUMPTIONS["seconds_a_hop"]
+    return 2 * (gpus - 1) / gpus * bytes_ / bandwidth + 2 * (gpus - 1) * ASSUMPTIONS["seconds_per_hop"]
 
 
 def sum_seconds(bytes_: float, gpus: int) -> dict[str, float]:
-    """One ring, which goes at the pace of its slowest link; or two levels: a ring in each node, and rings across the
-    nodes, in which each GPU has its share of the bytes."""
-    node = ASSUMPTIONS["gpus_a_node"]
+    """One ring, as fast as its slowest link; or two levels: a ring within each node, and rings across the nodes, in
+    which each GPU has its share of the bytes."""
+    node = ASSUMPTIONS["gpus_per_node"]
     within, between = (ASSUMPTIONS[f"bytes_per_s_{where}"] for where in ("within_a_node", "between_nodes"))
     if gpus <= node:
         seconds = ring_seconds(bytes_, gpus, within)
@@ -94,7 +94,7 @@ def predicted() -> list[dict[str, Any]]:
     for name, (make, shape, batch) in networks().items():
         parameters, operations = counted(make, shape)
         compute = operations * batch / (a["peak_flops_per_s"] * a["share_of_peak_reached"])
-        bytes_ = a["bytes_a_gradient"] * parameters
+        bytes_ = a["bytes_per_gradient"] * parameters
         rows = []
         for gpus in GPUS:
             row: dict[str, Any] = {"gpus": gpus, "bytes_sent_by_each": round(2 * (gpus - 1) / gpus * bytes_)}
@@ -111,8 +111,8 @@ def predicted() -> list[dict[str, Any]]:
             {
                 "network": name,
                 "parameters": parameters,
-                "gflop_an_image": operations / 1e9,
-                "images_a_gpu": batch,
+                "gflop_per_image": operations / 1e9,
+                "images_per_gpu": batch,
                 "compute_seconds": float(f"{compute:.3g}"),
                 "by_gpus": rows,
             }
@@ -152,7 +152,7 @@ def training(folder: Path, devices: int) -> list[str]:
 
 
 def trained_per_second(folder: Path) -> float:
-    """Images a second of a run, over its processes: median of what it logged."""
+    """Images per second of a run, over its processes: the median of the logged values."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [float(row["images_per_second"]) for row in csv.DictReader(file) if row["images_per_second"]]
     return statistics.median(rows[WARM_UP:])
@@ -170,7 +170,7 @@ def sampling(checkpoint: Path, folder: Path, devices: int) -> list[str]:
 
 
 def sampled_per_second(folder: Path, devices: int) -> float:
-    """Images a second of a call, over its processes, by the times at which their batches were there."""
+    """Images per second of a call, over its processes, from the times at which their batches were written."""
     total = 0.0
     for rank in range(devices):
         times = [path.stat().st_mtime for path in sorted((folder / "batches").glob("*.npy"))[rank::devices]]
@@ -179,7 +179,7 @@ def sampled_per_second(folder: Path, devices: int) -> float:
 
 
 def measured(rounds: int) -> dict[str, Any]:
-    """Images a second of one process, of two that belong together, and of two that know nothing of each other."""
+    """Images per second of one process, of two processes of one run, and of two separate runs."""
     training_speeds: dict[str, list[float]] = {"one": [], "two": [], "pair": []}
     sampling_speeds: dict[str, list[float]] = {"one": [], "two": []}
     with TemporaryDirectory() as temporary:
@@ -201,7 +201,7 @@ def measured(rounds: int) -> dict[str, Any]:
 
 
 def efficiencies(speeds: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Of two processes: half their speed over that of one, as ratio of medians and as quartiles of the rounds."""
+    """Half the speed of two processes over that of one, as a ratio of medians and as quartiles of the rounds."""
     found: dict[str, Any] = {
         f"images_per_second_{name}": round(statistics.median(of), 1) for name, of in speeds.items()
     }
@@ -222,15 +222,15 @@ def main() -> None:
         "what": "two processes on one CPU, measured; many GPUs, calculated",
         "rounds": rounds,
         "measured": {
-            "what": "data=digits, one thread a process, the same batch for each process",
+            "what": "data=digits, one thread per process, the same batch per process",
             "filters": FILTERS,
-            "batch_a_process": BATCH,
+            "batch_per_process": BATCH,
             "steps": STEPS,
-            "chains_a_process": CHAINS,
+            "chains_per_process": CHAINS,
             **measured(rounds),
         },
         "calculated": {
-            "what": "calculated, not measured: efficiency at a fixed batch for each GPU",
+            "what": "calculated, not measured: efficiency at a fixed batch per GPU",
             "assumptions": ASSUMPTIONS,
             "networks": predicted(),
         },

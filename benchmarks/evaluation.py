@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py [--rounds 5] [--images 1000]
 
 Both use the same features, those of the project's classifier of 28x28 images with random weights, which cost as much
-as trained ones, and must find the same distance. What differs is how the images are read, and that the features of
-the reference are kept; so there is a variant for each step between the one and the other.
+as trained ones, and must get the same distance. They differ in how images are read and in whether the reference's
+features are kept; the variants change one of these at a time.
 """
 
 import argparse
@@ -35,7 +35,7 @@ WHERE = device()
 
 
 def sets_of_images(folder: Path, count: int) -> None:
-    """Samples and a reference, smooth random grey images of two brightnesses, as PNGs and, the samples, as an npz."""
+    """Samples and a reference as PNGs and as npz: smooth random grey images, the reference brighter."""
     generator = torch.Generator().manual_seed(0)
     for name, brightness in (("samples", 0.4), ("reference", 0.6)):
         coarse = torch.rand(count, 1, 7, 7, generator=generator) * brightness
@@ -47,7 +47,7 @@ def sets_of_images(folder: Path, count: int) -> None:
 
 
 def random_classifier() -> Classifier:
-    """With statistics in its batch norms that are those of images, or features would be next to nothing."""
+    """A classifier whose batch norms have statistics of images; without them, features would be nearly zero."""
     torch.manual_seed(0)
     network = Classifier("benchmark", SIZE, channels=1, num_classes=10)
     for module in network.modules():
@@ -97,7 +97,7 @@ def plain(network: Classifier, folder: Path, distances: dict[str, float]) -> Cal
 def ours(
     name: str, network: Classifier, folder: Path, samples: Path, keep: bool, distances: dict[str, float]
 ) -> Callable[[], object]:
-    """Reads samples, takes their features and their distance from a reference, kept from call to call or not."""
+    """Computes the distance between samples and a reference, whose features are kept between calls or not."""
     references = folder / f"kept by {name}"
 
     def run() -> None:

@@ -1,9 +1,9 @@
-"""How the cost of an image grows: with the batch, with the resolution, with the number of noise levels.
+"""How the cost per image grows with the batch size, the resolution, and the number of noise levels.
 
     python benchmarks/growth.py [--rounds 5] [--fast]
 
-The network is NCSN with 16 filters, run as PyTorch runs it (`speed=eager`); `--fast` adds `speed=fast`, which
-compiles for a minute or more at each point. All points of a curve take turns.
+The network is NCSN with 16 filters and `speed=eager`; `--fast` adds `speed=fast`, which compiles for a minute or more
+per point. The points of a curve take turns.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def forward(network: nn.Module, point: dict[str, int], fast: bool) -> Callable[[
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--fast", action="store_true", help="speed=fast too")
+    parser.add_argument("--fast", action="store_true", help="also speed=fast")
     arguments = parser.parse_args()
     curves: dict[str, dict[str, Any]] = {}
     for key, values in CURVES.items():
@@ -77,10 +77,10 @@ def main() -> None:
                     entry["seconds_per_image"] = entry["seconds"] / point["batch"]
                 curves[key][speed][kind] = found
                 milliseconds = [f"{1e3 * entry['seconds_per_image']:.2f}" for entry in found]
-                print(f"{key} {values}: {speed} {kind}, ms an image: {', '.join(milliseconds)}", flush=True)
+                print(f"{key} {values}: {speed} {kind}, ms per image: {', '.join(milliseconds)}", flush=True)
         curves[key]["parameters"] = [sum(p.numel() for p in network.parameters()) for network in networks]
     results = {
-        "what": "seconds an image, by batch, by resolution, and by the number of levels in NCSN's embedding",
+        "what": "seconds per image, by batch, by resolution, and by the number of levels in NCSN's embedding",
         "rounds": arguments.rounds,
         "filters": FILTERS,
         "fast": "measured" if arguments.fast else LEFT_OUT,

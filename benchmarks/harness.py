@@ -1,8 +1,8 @@
-"""What all benchmarks share: variants timed in turns, the machine's own limits, and a file for the results.
+"""What all benchmarks share: timing variants in turns, the machine's limits, and a file for the results.
 
-A machine that others use drifts by more than the differences one is looking for. So the variants of a comparison run
-in one process, one after the other, again and again, and what is reported is the ratio of the medians of their times;
-beside it the quartiles of the ratio of each round, because that is what drift leaves of it.
+The speed of a shared machine drifts by more than the differences of interest. So the variants of a comparison run in
+one process, in turns, round after round. The speedup is the ratio of the medians of their times; the quartiles of the
+ratio within each round, given beside it, show the effect of drift.
 """
 
 import functools
@@ -24,23 +24,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 RESULTS = Path(__file__).parent / "results"
 
-# What was compiled before is not taken from the disk: the first call is to show what compiling takes.
+# No compiled code from earlier runs is used: the first call shows how long compiling takes.
 _COMPILED = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _COMPILED.name)
 
 
 def device() -> torch.device:
-    """The GPU if there is one."""
+    """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def compare(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Times every variant once a round, after two calls that do not count; the first of them is what others are
-    compared with.
+    """Times every variant once per round, after two warm-up calls, and compares all with the first variant.
 
     Returns:
-        By name: the first call's seconds, compilation included; the median of the others; how many times as fast as
-        the first variant, as ratio of medians and as quartiles of the rounds' ratios; a GPU's peak memory in GiB.
+        By name: the first call's seconds, compilation included; the median of the rounds; the speedup over the first
+        variant, as a ratio of medians and as quartiles of the rounds' ratios; a GPU's peak memory in GiB.
     """
     found: dict[str, dict[str, Any]] = {}
     timers = {}
@@ -81,9 +80,9 @@ def flops(run: Callable[[], object]) -> int:
 def with_flops(
     found: dict[str, dict[str, Any]], variants: Mapping[str, Callable[[], object]]
 ) -> dict[str, dict[str, Any]]:
-    """Adds to each variant the operations of its own call, and how many of them it does a second.
+    """Adds to each variant the operations of its own call, and their number per second.
 
-    `fast` does those of `eager`: what is compiled cannot be counted.
+    `fast` is given those of `eager`: operations of compiled code cannot be counted.
     """
     counted = {name: flops(run) for name, run in variants.items() if name != "fast"}
     for name, variant in found.items():
@@ -93,7 +92,7 @@ def with_flops(
 
 
 def limits(where: torch.device) -> dict[str, float]:
-    """What a large matrix product reaches on this device, in GFLOP/s, and a copy, in GB/s read and written."""
+    """The speed of a large matrix product on this device, in GFLOP/s, and of a copy, in GB/s read and written."""
     size = 8192 if where.type == "cuda" else 1536
     found = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
@@ -118,7 +117,7 @@ def _wait() -> None:
 
 @functools.cache
 def machine(where: torch.device) -> dict[str, Any]:
-    """What a result depends on beside the code."""
+    """What a result depends on besides the code."""
     return {
         "device": torch.cuda.get_device_name() if where.type == "cuda" else _processor(),
         "cpus": os.cpu_count(),
@@ -144,7 +143,7 @@ def _git(*arguments: str) -> str:
 
 
 def save(name: str, results: dict[str, Any], where: torch.device) -> Path:
-    """Writes `results/<name>_<cpu or cuda>.json` with the machine, and says where."""
+    """Writes `results/<name>_<cpu or cuda>.json` with the machine, and prints its path."""
     path = RESULTS / f"{name}_{where.type}.json"
     path.write_text(json.dumps({"machine": machine(where), **results}, indent=1) + "\n")
     print(path)

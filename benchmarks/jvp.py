@@ -3,11 +3,11 @@
     python benchmarks/jvp.py [--out benchmarks/results/jvp.json]
 
 A step of sliced score matching needs vᵀ∇s(x)v and its gradient in the parameters. Forward mode (`torch.func.jvp`)
-takes ∇s(x)v along with s(x); reverse mode (`torch.autograd.grad` with `create_graph`) goes back through the network
-once for vᵀ∇s(x), then differentiates that again. A step of exact score matching needs the same for all D unit
-vectors: in forward mode at once, under `torch.func.vmap`, in reverse mode one after the other. The two modes take
-turns within one run, so that whatever else the machine does falls on both, and what counts is the ratio of their
-medians: above 1 forward mode is the faster.
+computes ∇s(x)v along with s(x); reverse mode (`torch.autograd.grad` with `create_graph`) goes back through the
+network once for vᵀ∇s(x), then differentiates that again. A step of exact score matching needs the same for all D unit
+vectors: at once in forward mode, under `torch.func.vmap`, and one after the other in reverse mode. The two modes take
+turns within one run, so that other load on the machine affects both alike. The result is the ratio of their medians:
+above 1, forward mode is faster.
 """
 
 import argparse
@@ -111,12 +111,12 @@ def _call(network: nn.Module, sigma: Tensor, x: Tensor) -> Tensor:
 
 
 def compare(network: nn.Module, s: Function, x: Tensor, modes: dict[str, Losses], repeats: int) -> dict[str, float]:
-    """Median time of a training step in either mode, in milliseconds, and their ratio."""
+    """Median time of a training step in each mode, in milliseconds, and their ratio."""
     times: dict[str, list[float]] = {mode: [] for mode in modes}
     for k in range(repeats + 2):
         for mode, losses in modes.items():
             taken = seconds(partial(train_step, network, s, x, losses))
-            if k >= 2:  # the first ones warm up
+            if k >= 2:  # the first two are warm-up
                 times[mode].append(taken)
     forward, reverse = (statistics.median(times[mode]) for mode in ("forward", "reverse"))
     return {
@@ -129,7 +129,7 @@ def compare(network: nn.Module, s: Function, x: Tensor, modes: dict[str, Losses]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="forward against reverse mode in score matching")
-    parser.add_argument("--out", type=Path, help="write the figures here as JSON too")
+    parser.add_argument("--out", type=Path, help="also write the figures to this file, as JSON")
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
 

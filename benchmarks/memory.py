@@ -1,12 +1,12 @@
-"""How much memory does a training step take? Computed, with no accelerator at hand, and without running it.
+"""How much memory does a training step take? Computed without running it, so without an accelerator.
 
     python benchmarks/memory.py [--out benchmarks/results/memory.json]
 
 PyTorch goes through two steps of denoising score matching with Adam in float32 on tensors that have a size and no
 content, and counts what is alive: parameters, gradients, Adam's averages, features. The peak grows linearly with the
-number of images, so two batches give what a step takes at all and what an image adds. The moving average of the
-weights comes on top, once the size of the parameters. Not counted, because only a device knows it: the CUDA context,
-the workspaces of cuDNN's convolutions, and what the allocator loses in fragments; 3 GiB are set aside for them.
+number of images, so two batch sizes give the memory without images and the memory per image. The moving average of
+the weights is added; it has the size of the parameters. Not counted, because they depend on the device: the CUDA
+context, the workspaces of cuDNN's convolutions, and fragmentation; 3 GiB are set aside for them.
 """
 
 import argparse
@@ -27,14 +27,14 @@ RESERVED = 3  # GiB for what is not counted: an assumption
 
 
 def peak(batch_size: int, image_size: int, checkpointing: bool) -> float:
-    """The most that is alive at a time in a training step, in GiB, and the average of the weights."""
+    """Peak memory of a training step in GiB, with the moving average of the weights."""
     with FakeTensorMode(), torch.device("cpu"):
         network = NCSNv2(torch.ones(1), image_size=image_size, checkpointing=checkpointing)
         optimizer = torch.optim.Adam(network.parameters())
         tracker = MemTracker()
         tracker.track_external(network, optimizer)
         with tracker:
-            for _ in range(2):  # Adam makes its averages in the first
+            for _ in range(2):  # Adam allocates its averages in the first
                 tracker.reset_mod_stats()
                 x, sigma = torch.rand(batch_size, 3, image_size, image_size), torch.ones(batch_size)
                 denoising_score_matching(network, x, sigma).mean().backward()
@@ -55,7 +55,7 @@ def main() -> None:
         image = two - one
         cases[f"checkpointing={str(checkpointing).lower()}"] = {
             "gib_without_images": round(one - image, 2),
-            "gib_an_image": round(image, 2),
+            "gib_per_image": round(image, 2),
             "images_on_24_gib": int((CARD - RESERVED - (one - image)) / image),
         }
     what = "a training step of NCSNv2 (deepest, 128 filters) at 256 pixels, float32, Adam and EMA; computed"

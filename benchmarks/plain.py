@@ -1,7 +1,8 @@
-"""What everything is compared with: the same network and method, the way they are usually written and run.
+"""The baseline of all comparisons: the same network and method, the way they are usually written and run.
 
-Float32, contiguous memory, PyTorch's own loader, Adam without fusing, the moving average parameter by parameter, and
-InstanceNorm++ as its formula stands (Song & Ermon 2019, App. A.1): for each term a module of PyTorch or an operation.
+Float32, contiguous memory, PyTorch's own loader, Adam without fusing, the moving average updated parameter by
+parameter, and InstanceNorm++ written as its formula (Song & Ermon 2019, App. A.1), one PyTorch module or operation
+per term.
 """
 
 import copy
@@ -30,7 +31,7 @@ class PlainNorm(CondInstanceNormPlusPlus):
 
 
 class PlainPooledConv(MeanPooledConv):
-    """A convolution, and then the mean."""
+    """A convolution followed by a mean."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.conv2d(x, self.weight, self.bias, padding=1), 2)
@@ -48,7 +49,7 @@ def plain_network(network: NCSN) -> nn.Module:
 
 
 def plain_batches(images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Shuffled float32 batches without end, from the loader one gets by asking for nothing else."""
+    """Endless shuffled float32 batches, from PyTorch's loader with its default settings."""
     loader = DataLoader(TensorDataset(images), batch_size, shuffle=True, drop_last=True)
     while True:
         for (batch,) in loader:

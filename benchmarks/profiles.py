@@ -2,9 +2,10 @@
 
     python benchmarks/profiles.py [--rounds 3] [--filters 64]
 
-PyTorch's profiler says how long each operator took by itself; operators are put together in groups. Beside them
-stands a floor: the arithmetic of the convolutions at the speed of a large matrix product, and their feature maps and
-weights, read and written once, at the speed of a copy, both measured on the same machine in the same minutes.
+PyTorch's profiler measures how long each operator took by itself; operators are put in groups. The floor, given
+beside them, is the time for the arithmetic of the convolutions at the speed of a large matrix product, and the time
+to read and write their feature maps and weights once at the speed of a copy. Both speeds are measured in the same
+run.
 """
 
 import argparse
@@ -27,17 +28,17 @@ from training import images_of, network_of, our_step, plain_step
 from ncsn.networks import NCSN
 from ncsn.networks.blocks import Float32Conv
 
-CALLS = 3  # that are profiled, after those that were timed
+CALLS = 3  # profiled calls, after the timed ones
 WHERE = device()
 
 FORWARD, BACKWARD = "convolutions, forward", "convolutions, backward"
 BETWEEN = "between the convolutions: norms, activations, pooling; or the generated kernels"
 OPTIMISER, REST = "optimiser and moving average", "the rest"
-GROUPS = {  # the first that is found in the name of an operator, or of one that called it; on a GPU, of a kernel
+GROUPS = {  # the first found in the name of an operator or of its callers; on a GPU, of a kernel
     OPTIMISER: r"Optimizer\.step|adam|multi_tensor|_foreach_lerp|moving average",
     BACKWARD: r"convolution_backward|conv.*backward|dgrad|wgrad|bwd",
     FORWARD: r"conv|fprop|cudnn|cutlass|xmma|implicit|gemm",
-    # By its own name alone: what a compiled region calls has a name of its own.
+    # Only its own name: operators called by a compiled region have names of their own.
     BETWEEN: r"Compiled|triton|norm(?!al)|elu|pool|upsample|elementwise|reduce"
     r"|aten::(add|sub|mul|div|neg|pow|sum|mean|var|std|rsqrt|sqrt|where|clamp|exp|abs|log|arg)",
 }
@@ -52,9 +53,9 @@ def group_of(names: list[str]) -> str:
 
 
 def where_it_goes(run: Callable[[], object]) -> dict[str, float]:
-    """Share of each group in the time of a call; what no operator was at work in is the rest.
+    """Share of each group in the time of a call; time outside any operator belongs to the rest.
 
-    A call that is profiled takes a little longer; its shares are taken for those of one that is not.
+    A profiled call takes a little longer than others; its shares are taken as theirs.
     """
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (WHERE.type == "cuda")
     with profile(activities=activities) as profiled:
@@ -81,9 +82,9 @@ def where_it_goes(run: Callable[[], object]) -> dict[str, float]:
 
 
 def bytes_of_convolutions(run: Callable[[], object], network: nn.Module) -> dict[str, int]:
-    """Feature maps in and out, and weights, of every convolution once, in both kinds of numbers.
+    """Bytes of the input, output and weights of every convolution, in both precisions.
 
-    The first and the last convolution are in float32 in either.
+    The first and the last convolution are in float32 in both.
     """
     total = {"float32": 0, "bfloat16": 0}
 
@@ -128,7 +129,7 @@ def convolutions_of(network: NCSN, setting: dict[str, int]) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--filters", type=int, help="in place of those of the first setting of training.py")
+    parser.add_argument("--filters", type=int, help="instead of those of the first setting of training.py")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "what": "shares of the time of a training step and of a step of Langevin dynamics, one network evaluation",
@@ -142,7 +143,7 @@ def main() -> None:
         bytes_ = convolutions_of(network, setting)
         variants: dict[str, Callable[[], object]] = {}
         if what == "training":
-            # Each convolution is three in training: the second and the third read and write the same in other roles.
+            # In training, each convolution is three; the backward pass's two read and write as much as the first.
             bytes_ = {numbers: 3 * count for numbers, count in bytes_.items()}
             variants["plain"] = plain_step(network, images_of(setting), setting["batch"])
             for name in ("eager", "fast"):

@@ -2,7 +2,7 @@
 
     python benchmarks/sampling.py [--rounds 7]
 
-The whole run has all ten levels, two steps at each, and ends as 8-bit images.
+The whole run has all ten levels with two steps per level, and includes the conversion to 8-bit images.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Writes what was measured into docs/performance.md, between its markers, and draws the plots it shows.
+"""Writes the measurements into docs/performance.md, between its markers, and draws its plots.
 
     python benchmarks/show.py
 
-A part between `<!-- name -->` and `<!-- /name -->` belongs to the function of this name below; all else is left
-alone. What has not been measured is said to be so, in the document and here.
+The function `name` below writes the part between `<!-- name -->` and `<!-- /name -->`; the rest of the document stays
+as it is. Missing measurements are named, both in the document and here.
 """
 
 import json
@@ -23,19 +23,19 @@ from ncsn.files import atomically, write_text
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 IMAGES = DOCUMENT.parent / "images"
 KINDS = {"cpu": "CPU", "cuda": "GPU"}
-NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "GPU: not measured: no GPU was at hand."}
+NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "Not measured on a GPU: none was available."}
 
 
 def result(name: str, script: str) -> dict[str, Any] | None:
-    """A file of results; None, and a line, if it is not there or cannot be read."""
+    """A file of results; None, and a message, if it is missing or cannot be read."""
     path = RESULTS / f"{name}.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         return found
     except FileNotFoundError:
-        print(f"{path.name}: not there; python benchmarks/{script}.py makes it", file=sys.stderr)
+        print(f"{path.name}: missing; python benchmarks/{script}.py writes it", file=sys.stderr)
     except ValueError as error:
-        print(f"{path.name}: not JSON ({error}); python benchmarks/{script}.py makes it anew", file=sys.stderr)
+        print(f"{path.name}: not JSON ({error}); python benchmarks/{script}.py writes it anew", file=sys.stderr)
     return None
 
 
@@ -49,7 +49,7 @@ def on_each(name: str, part: Callable[[dict[str, Any], str], str]) -> str:
 
 
 def origin(found: dict[str, Any], rounds: str = "rounds") -> str:
-    """The line below a table: what a result depends on."""
+    """The line below a table: machine, versions and number of rounds."""
     machine = found["machine"]
     threads = f", {count(machine['threads'], 'thread')} of {count(machine['cpus'], 'processor')}"
     counted = f"; {found['rounds']} {rounds}" if "rounds" in found else ""
@@ -66,7 +66,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def seconds(value: float) -> str:
-    """Three digits, in the unit that suits."""
+    """Three digits, in s, ms or µs."""
     for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
         if value >= size or unit == "µs":
             return f"{digits(value / size)} {unit}"
@@ -74,7 +74,7 @@ def seconds(value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Three of them, and no exponent."""
+    """Three significant digits, without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -90,13 +90,13 @@ def setting_of(entry: dict[str, Any]) -> str:
 
 
 def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], limits: dict[str, float]) -> str:
-    """Plain, eager and fast: how long, how many times as fast, and what that is in arithmetic.
+    """Times, speedups and GFLOP/s of plain, eager and fast.
 
     Args:
-        limits: what a matrix product reaches in the numbers of each: float32, and bfloat16 for fast.
+        limits: GFLOP/s of a matrix product in float32, and in bfloat16 for fast.
     """
-    head = ["", "plain", "eager", "fast", "eager, times as fast (quartiles)", "fast, times as fast (quartiles)"]
-    head += ["GFLOP/s: plain, eager, fast", "of a matrix product's: plain, fast", "fast, first call"]
+    head = ["", "plain", "eager", "fast", "speedup, eager (quartiles)", "speedup, fast (quartiles)"]
+    head += ["GFLOP/s: plain, eager, fast", "share of a matrix product's: plain, fast", "first call, fast"]
     memory = any("peak_gib" in v["fast"] for _, v in rows)
     head += ["peak GiB: plain, eager, fast"] * memory
     lines = []
@@ -166,7 +166,7 @@ def ratios() -> str:
         figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0], panels, strict=True
     ):
         draw_ratios(axes, title, bars)
-    return drawn("ratios", figure, "Times as fast as the plain way, by setting; the whiskers are quartiles")
+    return drawn("ratios", figure, "Speedup over plain, by setting; the whiskers are quartiles")
 
 
 def draw_ratios(axes: Axes, title: str, bars: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -181,7 +181,7 @@ def draw_ratios(axes: Axes, title: str, bars: Sequence[tuple[str, dict[str, Any]
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(bars)), [name for name, _ in bars])
     axes.invert_yaxis()
-    axes.set(title=title, xlabel="times as fast as the plain way")
+    axes.set(title=title, xlabel="speedup over plain")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
@@ -196,7 +196,7 @@ def evaluations() -> str:
 
 
 def spent(found: dict[str, Any]) -> str:
-    """Quality for each way to spend a number of evaluations."""
+    """Quality for each number of evaluations per image and each way to spend them."""
     name, budgets = found["score"], found["budgets"]
     ways = list(next(iter(budgets.values())))
     rows = []
@@ -209,14 +209,14 @@ def spent(found: dict[str, Any]) -> str:
     of = found["network"]
     title = (
         f"{found['data']}: `{name}`, {of['model']['num_filters']} filters, {of['noise']['num_levels']} levels from "
-        f"{of['noise']['sigma_max']:g} to {of['noise']['sigma_min']:g}, {of['steps']:,} steps of training:"
+        f"{of['noise']['sigma_max']:g} to {of['noise']['sigma_min']:g}, {of['steps']:,} training steps:"
     )
     note = (
-        f"Chance moves such a score by about {found['standard_deviation']:.2g}, the standard deviation over three "
-        f"seeds of the first column at 100 evaluations. These score {found['fast'][name]:.3g} with `speed=fast`, as "
-        f"all above, and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
+        f"At 100 evaluations, the first column has a standard deviation of {found['standard_deviation']:.2g} over "
+        f"three seeds. Its entry is {found['fast'][name]:.3g} with `speed=fast`, like all above, "
+        f"and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
     )
-    return f"{title}\n\n{table(['evaluations', *ways], rows)}\n\n{note}"
+    return f"{title}\n\n{table(['evaluations per image', *ways], rows)}\n\n{note}"
 
 
 def accuracy() -> str:
@@ -227,10 +227,9 @@ def accuracy() -> str:
             cells = [f"{100 * max(of[key]):.2g} %" for key in ("between_eager_and_fast", "between_seeds")]
             last = "; ".join(", ".join(f"{v:.4f}" for v in of["last"][speed]) for speed in ("eager", "fast"))
             rows.append([title, *cells, last])
-        head = ["", "eager against fast, one seed", "seed against seed, eager", "last values: eager; fast"]
-        text = (
-            f"{found['steps']:,} steps of the demo, {found['filters']} filters, three seeds; the largest differences:"
-        )
+        head = ["", "eager against fast, same seed", "seed against seed, eager", "final values: eager; fast"]
+        runs = f"{found['steps']:,} steps of the demo, {found['filters']} filters, three seeds"
+        text = f"{runs}; largest relative differences:"
         return f"{text}\n\n{table(head, rows)}"
 
     return on_each("accuracy", part)
@@ -239,7 +238,7 @@ def accuracy() -> str:
 def profiles() -> str:
     def part(found: dict[str, Any], _: str) -> str:
         parts = []
-        for what, title in (("training", "A step of training"), ("evaluation", "A step of Langevin dynamics")):
+        for what, title in (("training", "A training step"), ("evaluation", "A step of Langevin dynamics")):
             of = found[what]
             variants, floor = of["variants"], of["floor"]
             rows: list[list[str]] = []
@@ -249,8 +248,8 @@ def profiles() -> str:
                 if any(shares):
                     cells = [f"{seconds(t)} ({share:.0%})" for t, share in zip(entries, shares, strict=True)]
                     rows.append([group, *(cell if t else "none" for cell, t in zip(cells, entries, strict=True))])
-            rows.append(["**all**", *(f"**{seconds(v['seconds'])}**" for v in variants.values())])
-            rows.append(["times as fast as plain (quartiles)", "", *(ratio(variants[v]) for v in ("eager", "fast"))])
+            rows.append(["**total**", *(f"**{seconds(v['seconds'])}**" for v in variants.values())])
+            rows.append(["speedup over plain (quartiles)", "", *(ratio(variants[v]) for v in ("eager", "fast"))])
             for key, name in (("arithmetic_seconds", "arithmetic"), ("memory_seconds", "memory")):
                 numbers = ("float32", "float32", "bfloat16")
                 rows.append([f"floor: {name}", *(seconds(floor[n][key]) for n in numbers)])
@@ -272,7 +271,7 @@ def data() -> str:
             plain, stream = (setting["variants"][name] for name in ("plain", "stream"))
             name = f"{setting['size']}×{setting['size']}×{setting['channels']}, {setting['kept']}"
             rows.append([name, *(f"{v['images_per_second']:,}" for v in (plain, stream)), ratio(stream)])
-        head = ["", "plain, images/s", "stream, images/s", "times as fast (quartiles)"]
+        head = ["", "plain, images/s", "stream, images/s", "speedup (quartiles)"]
         shares = [
             [setting_of(s), *(f"{s[speed][how]:.2%}" for speed in ("eager", "fast") for how in ("plain", "stream"))]
             for s in found["share_of_a_step"]
@@ -290,7 +289,7 @@ def evaluation() -> str:
             [name, seconds(v["seconds"]), ratio(v), f"{v['frechet_distance']:.6g}", f"{v['relative_difference']:.1g}"]
             for name, v in found["variants"].items()
         ]
-        head = ["", "time", "times as fast (quartiles)", "Fréchet distance", "relative difference"]
+        head = ["", "time", "speedup (quartiles)", "Fréchet distance", "relative difference"]
         return f"{found['images']:,} images of {found['size']}×{found['size']}:\n\n{table(head, rows)}"
 
     return on_each("evaluation", part)
@@ -316,12 +315,13 @@ def growth() -> str:
         axes.minorticks_off()
         axes.set_xlabel(name)
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("milliseconds an image")
+    figure.axes[0].set_ylabel("milliseconds per image")
     figure.axes[0].legend(fontsize="small")
-    return f"{text}\n\n{drawn('growth', figure, 'Milliseconds an image by batch, resolution and number of levels')}"
+    caption = "Milliseconds per image by batch size, resolution and number of levels"
+    return f"{text}\n\n{drawn('growth', figure, caption)}"
 
 
-GROWTH = {"batch": "batch", "size": "pixels of a side", "levels": "noise levels"}
+GROWTH = {"batch": "batch size", "size": "pixels per side", "levels": "noise levels"}
 CALLS = {"forward": "forward", "step": "training step"}
 
 
@@ -338,7 +338,7 @@ def growth_tables(found: dict[str, Any], kind: str) -> str:
             cells = []
             batches = curve["values"] if key == "batch" else [1] * len(entries)
             for batch, entry in zip(batches, entries, strict=True):
-                # How many times as fast a call is as the first point's, turned into a ratio of times an image.
+                # The speedup of a call over the first point's, as a ratio of times per image.
                 low, high = (batches[0] / batch / quartile for quartile in reversed(entry["quartiles"]))
                 cell = f"{seconds(entry['seconds_per_image'])} ({low:.2f} to {high:.2f})"
                 cells.append(cell + (f", {entry['peak_gib']:.2f} GiB" if "peak_gib" in entry else ""))
@@ -347,8 +347,8 @@ def growth_tables(found: dict[str, Any], kind: str) -> str:
         fixed = ", ".join(f"{k} {v}" for k, v in curve["fixed"].items())
         parts.append(f"By {name} ({fixed}):\n\n{table([name, *map(str, curve['values'])], rows)}")
     note = (
-        f"NCSN with {found['filters']} filters. Time an image; in brackets the quartiles of its ratio to the first "
-        f"column. `speed=fast`: {found['fast']}."
+        f"NCSN with {found['filters']} filters. Times are per image; in brackets are the quartiles of their ratio to "
+        f"the first column. `speed=fast`: {found['fast']}."
     )
     return "\n\n".join([*parts, note])
 
@@ -368,16 +368,21 @@ def devices() -> str:
             for key in ("efficiency", "ceiling")
         ]
         rows.append(row)
-    head = ["images/s", *NAMES.values(), "efficiency of two (quartiles)", "of two that do not communicate"]
+    head = [
+        "images/s",
+        *NAMES.values(),
+        "efficiency of two processes (quartiles)",
+        "ceiling: two separate runs (quartiles)",
+    ]
     text = (
-        f"`{measured['what'].split(',')[0]}`, {measured['filters']} filters, one thread a process; training: batches "
-        f"of {measured['batch_a_process']} a process; sampling: {measured['chains_a_process']} chains a process:"
+        f"`{measured['what'].split(',')[0]}`, {measured['filters']} filters; per process: one thread, training with "
+        f"batches of {measured['batch_per_process']}, sampling {measured['chains_per_process']} chains at a time:"
     )
-    line = origin(found).replace(f", {count(found['machine']['threads'], 'thread')} of", ", one thread a process,")
+    line = origin(found).replace(f", {count(found['machine']['threads'], 'thread')} of", ", one thread per process,")
     return f"{text}\n\n{table(head, rows)}\n\n{line}\n\n{NOT_MEASURED['cuda']}"
 
 
-NAMES = {"one": "one process", "two": "two processes", "pair": "twice one at a time"}
+NAMES = {"one": "one process", "two": "two processes", "pair": "two separate runs"}
 
 
 def predicted() -> str:
@@ -390,13 +395,13 @@ def predicted() -> str:
         [
             of["network"],
             f"{of['parameters'] / 1e6:.1f} million",
-            digits(of["gflop_an_image"]),
-            of["images_a_gpu"],
+            digits(of["gflop_per_image"]),
+            of["images_per_gpu"],
             seconds(of["compute_seconds"]),
         ]
         for of in networks
     ]
-    head = ["network", "parameters", "GFLOP an image", "images a GPU", "arithmetic of a step"]
+    head = ["network", "parameters", "GFLOP per image", "images per GPU", "arithmetic per step"]
     rows = []
     for k, first in enumerate(networks[0]["by_gpus"]):
         row = [f"{first['gpus']:,}"]
@@ -423,7 +428,7 @@ def predicted() -> str:
     figure.axes[0].legend(fontsize="small")
     parts = [
         table(head, facts),
-        "Efficiency without and with overlap, calculated and not measured:",
+        "Efficiency without and with overlap, calculated, not measured:",
         table(titles, rows),
         drawn("devices", figure, "Calculated efficiency by the number of GPUs"),
         table(["assumption", "value"], assumptions),
@@ -441,12 +446,12 @@ def memory() -> str:
     if found is None:
         return "Not computed yet."
     rows = [
-        [f"`{name}`", f"{c['gib_without_images']:.2f}", f"{c['gib_an_image']:.2f}", c["images_on_24_gib"]]
+        [f"`{name}`", f"{c['gib_without_images']:.2f}", f"{c['gib_per_image']:.2f}", c["images_on_24_gib"]]
         for name, c in found["cases"].items()
     ]
-    head = ["", "GiB without images", "GiB an image", "images on 24 GiB"]
+    head = ["", "GiB without images", "GiB per image", "images on 24 GiB"]
     what = found["what"][0].upper() + found["what"][1:]
-    return f"{what}:\n\n{table(head, rows)}\n\n*Computed, on no device, with torch {found['torch']}.*"
+    return f"{what}:\n\n{table(head, rows)}\n\n*Computed, without running it, with torch {found['torch']}.*"
 
 
 def jvp() -> str:
@@ -464,7 +469,7 @@ def jvp() -> str:
 
 
 def drawn(name: str, figure: Figure, caption: str) -> str:
-    """Keeps a plot, and gives the line that shows it."""
+    """Saves a plot and returns the Markdown that shows it."""
     path = IMAGES / f"performance_{name}.png"
     with atomically(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
@@ -498,12 +503,12 @@ def main() -> None:
     for name, part in PARTS.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
-            print(f"{DOCUMENT.name}: has no part <!-- {name} -->; left out", file=sys.stderr)
+            print(f"{DOCUMENT.name}: has no part <!-- {name} -->; skipped", file=sys.stderr)
             continue
         try:
             content = part()
         except KeyError as error:
-            print(f"{name}: left as it was; its results have no {error}, make them anew", file=sys.stderr)
+            print(f"{name}: left as it was; its results have no {error}, run its benchmark again", file=sys.stderr)
             continue
         text = pattern.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)  # type: ignore[misc]
     write_text(DOCUMENT, text)

@@ -1,8 +1,8 @@
-"""How long commands take before they do anything, compared with `import torch`.
+"""How long commands take before their work begins, compared with `import torch`.
 
     python benchmarks/startup.py [--rounds 7]
 
-Each is a fresh process, and they take turns: round after round, every one of them once.
+Each runs in a fresh process, once per round, in turns.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A whole step of training, in three ways: plain, as the project does it (`speed=eager`), and fast (`speed=fast`).
+"""A complete training step in three ways: plain, with `speed=eager`, and with `speed=fast`.
 
     python benchmarks/training.py [--rounds 7]
 

@@ -1,4 +1,4 @@
-"""What the figures share: their options, and the folder that a picture and its numbers go to."""
+"""What the figures share: their options, and writing a picture and its numbers."""
 
 import argparse
 import json

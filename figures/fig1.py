@@ -1,28 +1,28 @@
 """Fig. 1 (Song & Ermon 2019, Sec. 3.1): without noise, sliced score matching of images does not settle.
 
-Images lie on a set of lower dimension, and their values are a few grey levels: such data have no score. Where a
-direction v leaves the data, vᵀ∇s v can fall without bound and cost nothing, for ‖s‖ is asked to be small only on the
-data; so the loss has no minimum, and the network goes from one steep place to the next. Noise of N(0, 0.0001), which
-nobody sees, gives the data a density everywhere, and the loss the bound
+Images lie on a set of lower dimension, and their values are a few grey levels: such data have no score. In directions
+v that leave the data, vᵀ∇s v can fall without bound at no cost, because ‖s‖ has to be small only on the data. So the
+loss has no minimum, and the network moves from one steep region to the next. Noise from N(0, 0.0001), which is
+invisible, gives the data a density everywhere, and the loss the bound
 
     E[vᵀ∇s v + ½‖s‖²] ≥ −½E‖∇ log q_σ‖² ≥ −½D/σ².
 
 The settings are those of App. B.1: a residual autoencoder whose encoder has five pre-activation blocks of 32, 64, 64,
 128 and 128 filters, the second and the fourth of which halve the resolution, and whose decoder mirrors them, with
 ELU, and with group normalisation as in the released code; sliced score matching (eq. 3: variance-reduced,
-v ~ N(0, I)); Adam with learning rate 1e-3; batches of 128. The paper takes CIFAR-10 and 50,000 iterations:
+v ~ N(0, I)); Adam with learning rate 1e-3; batches of 128. The paper uses CIFAR-10 and 50,000 iterations:
 
     python figures/fig1.py --data cifar10 --steps 50000        # needs a GPU
 
-By default the images are CIFAR-10 if they are there and a GPU too, else scikit-learn's digits, with a quarter of
-the filters. What else differs: there are fewer iterations, 1,200 on the digits, minutes on a CPU, and 100 on
-CIFAR-10, of which one takes 4 s on a CPU core, too few to see more than the beginning. And the network starts at
-zero, with its output multiplied by 1/σ = 100, the size of the score to be learned (Song & Ermon 2020, technique 3);
-without that it spends these iterations on growing its weights. Both curves are of the same network,
-from the same initial weights, with the same batches and the same v.
+By default the images are CIFAR-10 if its files and a GPU are available, else scikit-learn's digits, with a quarter of
+the filters. Two more things differ. There are fewer iterations: 1,200 on the digits, minutes on a CPU, and 100 on
+CIFAR-10, where each takes 4 s on a CPU core, too few to show more than the beginning. And the network starts at zero,
+with its output multiplied by 1/σ = 100, the size of the score to be learned (Song & Ermon 2020, technique 3);
+otherwise it would spend these iterations on growing its weights. Both curves come from the same network, with the
+same initial weights, the same batches and the same v.
 
 A curve has *settled* if its spread, the interquartile range of the losses of the last fifth of the iterations over
-their absolute median, is at most 0.5. The spread sees fluctuations and trends alike. A curve that has settled has not
+their absolute median, is at most 0.5. Both fluctuations and trends increase the spread. A settled curve need not have
 converged: the loss on noisy digits still falls, but slowly and steadily (`drift`).
 """
 
@@ -61,7 +61,7 @@ class Tail(NamedTuple):
 
     Attributes:
         spread: interquartile range over absolute median.
-        drift: median of the second half less that of the first, over the absolute median of both.
+        drift: median of the second half minus that of the first, over the absolute median of both.
         settled: the spread is at most `SETTLED`.
     """
 
@@ -94,7 +94,7 @@ class ResidualAutoencoder(nn.Sequential):
 
     Args:
         channels: C.
-        filters: of the five blocks of the encoder, a multiple of eight each; the second equals the third, and the
+        filters: of the five blocks of the encoder, each a multiple of eight; the second equals the third, and the
             fourth the fifth.
     """
 
@@ -121,7 +121,7 @@ def _double(x: Tensor) -> Tensor:
 
 
 def choose(data: str, root: str) -> str:
-    """The data set that `auto` stands for: CIFAR-10 if its files and a GPU are there, else the digits."""
+    """The data set that `auto` stands for: CIFAR-10 if its files and a GPU are available, else the digits."""
     if data != "auto":
         return data
     if not torch.cuda.is_available():
@@ -138,7 +138,7 @@ def load(data: str, root: str) -> Tensor:
 
 
 def compute(images: Tensor, filters: tuple[int, int, int, int, int], steps: int, seed: int) -> dict[str, np.ndarray]:
-    """The loss of every step, (steps,), of two runs that differ in the noise alone."""
+    """The loss of every step, (steps,), of two runs that differ only in the noise."""
     return {key: train(images, filters, steps, seed, sigma, TITLES[key]) for key, sigma in NOISE.items()}
 
 
@@ -178,7 +178,7 @@ def tail(losses: np.ndarray) -> Tail:
 
 
 def draw(curves: dict[str, np.ndarray], data: str) -> Figure:
-    """Both curves: every loss, and the median of a running window of one in fifty of the steps."""
+    """Both curves: every loss, and the running median over a fiftieth of the steps."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     for axes, (key, losses) in zip(figure.subplots(1, 2), curves.items(), strict=True):
         steps, window = np.arange(1, len(losses) + 1), max(1, len(losses) // 50)
@@ -187,7 +187,7 @@ def draw(curves: dict[str, np.ndarray], data: str) -> Figure:
         axes.plot(steps[window // 2 :][: len(medians)], medians, color=COLOURS[key], label=f"median of {window}")
         axes.axvspan(steps[-1] * (1 - TAIL), steps[-1], color="0.5", alpha=0.15, linewidth=0)
         axes.margins(x=0)
-        # A few outliers would leave nothing to be seen of the rest.
+        # A few outliers would hide the rest.
         low, high = np.percentile(losses, [0.5, 99.5])
         axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
         axes.set(title=f"{TITLES[key]}: spread {tail(losses).spread:.2g} in the last fifth", xlabel="iteration")
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser: argparse.ArgumentParser = options(__doc__.splitlines()[0])
     parser.add_argument("--data", choices=("auto", "digits", "cifar10"), default="auto")
     parser.add_argument("--root", default="data", help="folder of the data (default: data)")
-    parser.add_argument("--steps", type=int, help="iterations of either curve; the paper's are 50,000")
+    parser.add_argument("--steps", type=int, help="iterations per curve; the paper has 50,000")
     chosen = parser.parse_args(arguments)
     data = choose(chosen.data, chosen.root)
     steps = STEPS[data] if chosen.steps is None else chosen.steps

@@ -1,15 +1,15 @@
 """Fig. 2 (Song & Ermon 2019, Sec. 3.2.1): estimated scores are accurate only where there are data.
 
-Score matching weighs the error of s(x) with p(x), so that of p = 1/5 N((−5,−5), I) + 4/5 N((5,5), I) it learns the
-score near the modes, and far from both of them next to nothing, though Langevin dynamics would start there.
+Score matching weighs the error of s(x) by p(x). For p = 1/5 N((−5,−5), I) + 4/5 N((5,5), I) it therefore learns the
+score near the modes, and next to nothing far from both of them, where Langevin dynamics would start.
 
 The settings are those of App. B.1: a multilayer perceptron of 3 layers with 128 hidden units and softplus; sliced
 score matching (eq. 3: variance-reduced, v ~ N(0, I)) without noise; Adam with learning rate 1e-3; 10,000 iterations
 on 128 new samples each. One thing is added: the scores are those of the moving average of the weights (m = 0.999,
-Song & Ermon 2020). With a constant rate the last weights themselves are a matter of luck: of 120 networks from
-iterations 8,000 to 10,000 of three runs, 16 % were wrong by more than 0.15 near the modes; the average, by 0.03.
+Song & Ermon 2020). With a constant learning rate, the last weights themselves are a matter of luck: of 120 networks
+from iterations 8,000 to 10,000 of three runs, 16 % were wrong by more than 0.15 near the modes; the average, by 0.03.
 
-Errors are averages over those points of a grid, 0.1 apart, on [−8, 8]² that lie in a region. Near: at most two
+Errors are averages over the points of a grid on [−8, 8]², 0.1 apart, that lie in a region. Near: at most two
 standard deviations from a mode; far: more than four from both. With e(x) = s(x) − ∇ log p(x),
 
     rms_error = √mean ‖e‖²,   relative_error_near = √(mean ‖e‖² / mean ‖∇ log p‖²).

@@ -1,14 +1,14 @@
-"""Fig. 3 (Song & Ermon 2019, Sec. 3.2.2, 4.3): Langevin dynamics does not see the weights of modes, annealing does.
+"""Fig. 3 (Song & Ermon 2019, Sec. 3.2.2, 4.3): Langevin dynamics ignores the modes' weights, annealing recovers them.
 
 Where the modes of p = 1/5 p₁ + 4/5 p₂ hardly overlap, ∇ log p is ∇ log p₁ near the one and ∇ log p₂ near the other;
-neither knows the weights. So Langevin dynamics, even with the exact score, leaves in each mode the share of the
-chains that started on its side. Under noise wide enough to bridge the gap the score does depend on the weights, and
-annealed Langevin dynamics brings what it learns there down to p: not exactly, for in the levels between, where chains
-still cross, but rarely, a hundred steps are too few for equilibrium, which leaves 0.22 in place of 0.2.
+neither depends on the weights. So Langevin dynamics, even with the exact score, leaves in each mode the share of the
+chains that started on its side. With noise wide enough to bridge the gap, the score does depend on the weights, and
+annealed Langevin dynamics carries the shares from there down to p. Not exactly: at the levels in between, chains
+cross only rarely, and a hundred steps are too few for equilibrium, which leaves 0.22 in place of 0.2.
 
 The settings are those of App. B.1: chains that start uniformly on [−8, 8]²; T = 1000 and ε = 0.1 for Langevin
 dynamics; T = 100, ε = 0.1 and L = 10 levels for annealed Langevin dynamics. The levels run geometrically from σ = 20
-to 1, and a level is the mixture whose components have the standard deviation σ (`mixture.score`): the last is p
+to 1; at each level the components of the mixture have the standard deviation σ (`mixture.score`), so the last is p
 itself, as in the released code. The paper prints 10 to 0.1, with which α₁ = ε·10²/0.1² = 1000 and the chains diverge.
 
 The picture shows 1,280 samples as in the paper; the weights in fig3.json are estimated from 12,800, of which these
@@ -70,7 +70,7 @@ def minority_weight(x: Tensor) -> Estimate:
 
 
 def draw(samples: dict[str, Tensor]) -> Figure:
-    """The first `SHOWN` samples of every method, coloured by the mode they are nearer to."""
+    """The first `SHOWN` samples of every method, coloured by the nearer mode."""
     titles = {"iid": "(a) i.i.d. samples", "langevin": "(b) Langevin", "annealed": "(c) annealed Langevin"}
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(1, 3, sharex=True, sharey=True), titles.items(), strict=True):
@@ -114,7 +114,9 @@ def numbers(samples: dict[str, Tensor], seed: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser: argparse.ArgumentParser = options(__doc__.splitlines()[0])
-    parser.add_argument("--chains", type=int, default=12_800, help="for the weights; the picture shows 1,280")
+    parser.add_argument(
+        "--chains", type=int, default=12_800, help="for the weights; the picture shows 1,280 (default: 12,800)"
+    )
     chosen = parser.parse_args(arguments)
     start = time.perf_counter()
     samples = compute(chosen.chains, chosen.seed)

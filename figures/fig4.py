@@ -1,4 +1,4 @@
-"""Fig. 4 (Song & Ermon 2019): intermediate samples of annealed Langevin dynamics, a row a chain."""
+"""Fig. 4 (Song & Ermon 2019): intermediate samples of annealed Langevin dynamics, one row per chain."""
 
 import torch
 from common import save

@@ -1,4 +1,4 @@
-"""Fig. 5 (Song & Ermon 2019): uncurated samples, the first that are drawn."""
+"""Fig. 5 (Song & Ermon 2019): uncurated samples, the first ones drawn."""
 
 from common import save
 from network import facts, network_options, samples, tiles, trained

@@ -1,7 +1,7 @@
 """Fig. 6 (Song & Ermon 2019): inpainting by Algorithm 2. Occluded images, several completions, and the originals.
 
-The numbers hold the mean of the completions of a held-out image against the mean training image, by the mean squared
-error over the missing pixels. Completions that depended on nothing but the missing pixels' place would do no better.
+The numbers compare the mean completion of a held-out image with the mean training image, by the mean squared error
+over the missing pixels. Completions that depended only on the position of the missing pixels would do no better.
 """
 
 import torch

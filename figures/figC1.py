@@ -1,8 +1,8 @@
 """App. C.1 (Song & Ermon 2019): without annealing. A network for one noise level, σ = 0.01, and Langevin dynamics.
 
-T = 1000 and ε = 4e-5, the released code's "2e-5". On the left what it draws, on the right the noise conditional
-network, both trained for as many steps; with --ckpt the baseline remains a small one. The numbers hold the mean
-distance to the nearest training image, over √D, for samples of both and for held-out images.
+T = 1000 and ε = 4e-5, the released code's "2e-5". On the left are its samples, on the right those of the noise
+conditional network; both are trained for the same number of steps. With --ckpt the baseline is still a small network.
+The numbers are the mean distances to the nearest training image, over √D, of samples of both and of held-out images.
 """
 
 from dataclasses import asdict

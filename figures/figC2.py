@@ -1,8 +1,8 @@
 """App. C.2 (Song & Ermon 2019): nearest training images of samples, by ℓ₂ in pixels and in features.
 
-The samples are on the left of each half; if they were training images learned by heart, what is beside them would be
-the same. The paper's features are Inception's; here they are those of a classifier of the data set. The numbers hold
-the distances, and those of held-out images, which nobody can have learned by heart: a network that has is nearer.
+The samples are on the left of each half; if they were memorised, the images beside them would look the same. The
+paper's features are Inception's; here they are those of a classifier of the data set. The numbers are the distances,
+and those of held-out images, which cannot have been memorised: memorised samples would be closer.
 """
 
 import torch

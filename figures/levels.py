@@ -11,7 +11,7 @@ from ncsn.evaluation.held_out import LossByLevel, loss_by_level
 
 
 def draw(result: LossByLevel) -> Figure:
-    """Both shares against σ, and their sum."""
+    """Both terms against σ, and their sum."""
     sigmas, loss, size = result
     figure = Figure(figsize=(7, 4))
     axes = figure.add_subplot()

@@ -2,7 +2,7 @@
 
     p_σ = 1/5 N((−5,−5), σ²I) + 4/5 N((5,5), σ²I),
 
-where p = p₁ are the data, and p_σ, σ > 1, the data perturbed by N(0, (σ² − 1)I). In closed form its score is
+where p = p₁ is the density of the data, and p_σ, σ > 1, that of the data perturbed by N(0, (σ² − 1)I). Its score is
 
     ∇ log p_σ(x) = Σ_k r_k(x) (μ_k − x)/σ²,   r_k(x) ∝ w_k N(x; μ_k, σ²I).
 """

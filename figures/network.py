@@ -1,4 +1,4 @@
-"""The networks that figures 4 to C.2 look into: a user's checkpoint, or one that is trained once for all of them."""
+"""The networks of figures 4 to C.2: a user's checkpoint, or a small network that is trained once for all of them."""
 
 import argparse
 import subprocess
@@ -34,7 +34,7 @@ def network_options(description: str) -> argparse.ArgumentParser:
         "--data",
         choices=("auto", "digits", "mnist"),
         default="auto",
-        help="what the small network is trained on; auto: MNIST if it and a GPU are there, else digits",
+        help="training data of the small network; auto: MNIST if its files and a GPU are available, else digits",
     )
     parser.add_argument("--root", type=_absolute, default=str(ROOT / "data"), help="folder of the data sets")
     return parser
@@ -45,12 +45,12 @@ def _absolute(path: str) -> str:
 
 
 def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) -> TrainedScore:
-    """The network of `--ckpt`, or that of `train.py experiment=demo <overrides>`, trained unless it is there.
+    """The network of `--ckpt`, or that of `train.py experiment=demo <overrides>`, trained if it is missing.
 
     Args:
         arguments: of `network_options`.
-        name: tells this network from others of the same data.
-        overrides: what is not as in experiment=demo.
+        name: distinguishes this network from others for the same data.
+        overrides: what differs from experiment=demo.
     """
     if arguments.ckpt and not overrides:
         return at(arguments.root, load_score(arguments.ckpt, device=DEVICE))
@@ -74,12 +74,12 @@ def trained(arguments: argparse.Namespace, name: str = "demo", *overrides: str) 
 
 
 def at(root: str, score: TrainedScore) -> TrainedScore:
-    """A network that knows where its data set is."""
+    """The same network, with the folder its data set is in."""
     return replace(score, config=score.config | {"data": score.config["data"] | {"root": root}})
 
 
 def sampler_of(score: TrainedScore) -> Sampler:
-    """The sampler that a network was trained to be used with."""
+    """The sampler of a network's configuration."""
     return build(OmegaConf.create(score.config["sampler"]), "sampler")
 
 
@@ -89,7 +89,7 @@ def samples(score: TrainedScore, count: int, seed: int, sampler: Sampler | None 
 
 
 def drawn(task: Task, seed: int, frames: int = 1) -> list[tuple[int | None, Tensor]]:
-    """All chains of a task at once: level and images at the start and after `frames` steps spread evenly.
+    """Draws all chains of a task at once: level and images at the start and after `frames` evenly spread steps.
 
     The start has no level; the last step is always among them; images are on the CPU, not clamped.
     """
@@ -117,7 +117,7 @@ def images(score: TrainedScore, split: str) -> Tensor:
 
 
 def facts(score: TrainedScore) -> dict[str, object]:
-    """What a reader of the numbers has to know of the network."""
+    """What a reader of the numbers has to know about the network."""
     data = score.config["data"]
     return {"data": data["name"], "image_size": data["image_size"], "training_steps": score.step} | {
         "weights": score.weights,
@@ -127,7 +127,7 @@ def facts(score: TrainedScore) -> dict[str, object]:
 
 
 def tiles(rows: Tensor, columns: int, titles: list[str] | None = None) -> Figure:
-    """Images (N, C, H, W) in so many columns, each with its title."""
+    """Images (N, C, H, W) in a number of columns, each with its title."""
     picture = grid(rows, columns, min_side=1024)
     height, width = picture.shape[:2]
     figure = Figure(figsize=(0.75 * columns, 0.75 * columns * height / width))

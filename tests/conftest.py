@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; before 
 
 import pytest
 import torch
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
 from ncsn.commands import cli
@@ -37,23 +39,40 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """once("name", make): a folder that make(folder) has filled, one for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = base / f"once-{name}", base / f"once-{name}.done"
+        with FileLock(base / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def real_data(once: Callable[..., Path]) -> Path:
     """A folder with MNIST/raw/*.gz, cifar-10-batches-py/* and celeba/img_align_celeba/*.jpg."""
     if "NCSN_DATA" in os.environ:
         return Path(os.environ["NCSN_DATA"])
     unpack = ROOT.parent / "shared" / "data" / "unpack"
     if not unpack.exists():
         pytest.skip("real data sets not at hand: set NCSN_DATA")
-    folder = tmp_path_factory.mktemp("real_data")
-    subprocess.run([unpack, folder], check=True)
-    return folder
+    return once("real-data", lambda folder: subprocess.run([unpack, folder], check=True))
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def tiny(once: Callable[..., Path]) -> list[str]:
     """Overrides for a run of six steps on the CPU, with a checkpoint every two; all runs share the decoded data."""
     return [
-        f"data.root={tmp_path_factory.mktemp('data')}",
+        f"data.root={once('tiny-data', lambda folder: None)}",
         "data.batch_size=8",
         "model.num_filters=4",
         "noise.num_levels=3",
@@ -67,6 +86,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "callbacks.checkpoint.every_n_train_steps=2",
         "callbacks.samples.every_n_steps=0",
     ]
+
+
+@pytest.fixture(scope="session")
+def trained(call: Callable[..., Outcome], tiny: list[str], only_run: Callable[[Path], Path], once: Any) -> Path:
+    """The folder of a tiny run with checkpoints of steps 2, 4 and 6, none of them any good; not to be changed."""
+    return only_run(once("trained", lambda cwd: call("train", *tiny, cwd=cwd)))
 
 
 @pytest.fixture(scope="session")

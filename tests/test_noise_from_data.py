@@ -104,11 +104,11 @@ def test_where_nothing_can_be_written_it_is_computed_every_time(
     data = Digits(root=str(tmp_path))
     data.prepare_data()
 
-    def refused(*_: Any) -> None:
+    def refused(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(levels, "write_text", refused)
-    monkeypatch.setattr(files, "FileLock", refused)
+    monkeypatch.setattr(files.FileLock, "acquire", refused)
     assert levels.largest_distance(data) == levels.largest_distance(data)
     assert computed == [True, True]
     assert "distance.json: cannot be kept (Permission denied)" in caplog.text

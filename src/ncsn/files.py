@@ -6,7 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,23 @@ def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool]:
         path: what several processes might write at the same time.
         wait: until the others are done; otherwise the lock is not held if somebody else holds it.
     """
-    with ExitStack() as held:
-        got = True
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    held = True
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(path.with_name(f".{path.name}.lock"), blocking=wait))
+            lock.acquire(blocking=False)
         except Timeout:
-            got = False
-        except (OSError, NotImplementedError):
-            log.debug(f"{path}: no lock can be made here")
-        yield got
+            held = wait
+            if wait:
+                log.info(f"{path}: waiting for another process that is at work there")
+                lock.acquire()
+    except (OSError, NotImplementedError):
+        log.debug(f"{path}: no lock can be made here")
+    try:
+        yield held
+    finally:
+        lock.release()
 
 
 def digest(value: Any) -> str:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import lightning  # noqa: F401  # or the first network that cannot be built would import it
 import pytest
 import torch
 from references import NCSN, NCSNV2, outputs, reference

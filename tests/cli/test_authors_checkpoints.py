@@ -65,11 +65,11 @@ def test_settings_that_the_file_is_silent_about(sample: Callable[..., tuple[Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["authors.sigma_max=high"], "authors.sigma_max=high: input should be a valid number"),
+        (["authors.sigma_max=high"], "authors.sigma_max=high: must be a number"),
         (["authors.sigma=1"], "authors.sigma: no such key"),
         (["authors.experiment=mnits"], "experiment=mnits: never published; did you mean mnist?"),
         (["sampler=ald_snr"], "sampler.sigma_min: a value is needed"),
-        (["sampler=ald_released", "sampler.step_lr=0"], "sampler.step_lr=0: must be positive"),
+        (["sampler=ald_released", "sampler.step_lr=0"], "sampler.step_lr=0.0: must be positive"),
     ],
 )
 def test_mistakes_are_one_line(call: Command, arguments: list[str], message: str, tmp_path: Path) -> None:

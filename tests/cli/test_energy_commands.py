@@ -21,7 +21,7 @@ ENERGY = ["model=energy", "data.batch_size=8", "trainer.val_check_interval=2"]
 
 
 @pytest.fixture(scope="module")
-def trained(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def energies(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("energy")
     pictures = ["callbacks.samples.every_n_steps=4", "sampler=mala"]
     call("train", *tiny, *ENERGY, "trainer.max_steps=4", *pictures, cwd=cwd)
@@ -38,24 +38,24 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("sampler", ["trained", "hmc", "ald"])
-def test_is_drawn_from(sampler: str, trained: Path, call: Command, tmp_path: Path) -> None:
+def test_is_drawn_from(sampler: str, energies: Path, call: Command, tmp_path: Path) -> None:
     out = tmp_path / "samples"
     settings = [f"sampler={sampler}", "sampler.steps_per_level=2", "num_samples=3", f"out={out}"]
-    call("sample", f"ckpt={trained}", *CPU, *settings, cwd=tmp_path)
+    call("sample", f"ckpt={energies}", *CPU, *settings, cwd=tmp_path)
     with np.load(out / "samples.npz") as file:
         assert file["arr_0"].shape == (3, 8, 8, 1)
         assert file["arr_0"].std() > 0
 
 
-def test_leaves_what_a_score_network_leaves(trained: Path) -> None:
-    assert np.isfinite(losses(trained)).all()
-    assert len(losses(trained)) == 4 + 2
-    assert [p.name for p in (trained / "pictures").iterdir()] == ["step_0000004.png"]
-    assert set(last(trained)["state_dict"]) == set(last(trained)["current_model_state"])
+def test_leaves_what_a_score_network_leaves(energies: Path) -> None:
+    assert np.isfinite(losses(energies)).all()
+    assert len(losses(energies)) == 4 + 2
+    assert [p.name for p in (energies / "pictures").iterdir()] == ["step_0000004.png"]
+    assert set(last(energies)["state_dict"]) == set(last(energies)["current_model_state"])
 
 
-def test_what_is_loaded_has_an_energy(trained: Path) -> None:
-    score = load_score(trained)
+def test_what_is_loaded_has_an_energy(energies: Path) -> None:
+    score = load_score(energies)
     x = torch.rand(2, *score.image_shape)
     assert score.energy(x, score.sigmas[:2]).shape == (2,)
     *_, state = MetropolisLangevin(1)(score, x, score.sigmas)
@@ -63,19 +63,19 @@ def test_what_is_loaded_has_an_energy(trained: Path) -> None:
 
 
 def test_a_finished_run_goes_on(
-    trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+    energies: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     call("train", *tiny, *ENERGY, "trainer.max_steps=2", cwd=tmp_path)
     call("train", f"resume={only_run(tmp_path)}", "trainer.max_steps=4", cwd=tmp_path)
     for key in ("state_dict", "current_model_state", "optimizer_states"):
-        torch.testing.assert_close(last(only_run(tmp_path))[key], last(trained)[key], rtol=0, atol=0)
+        torch.testing.assert_close(last(only_run(tmp_path))[key], last(energies)[key], rtol=0, atol=0)
 
 
 def test_two_processes_train_what_one_does(
-    trained: Path, run: Command, tiny: list[str], only_run: Command, tmp_path: Path
+    energies: Path, run: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     run("train", *tiny, *ENERGY, "trainer.max_steps=4", "trainer.devices=2", cwd=tmp_path)
-    np.testing.assert_allclose(losses(only_run(tmp_path)), losses(trained), rtol=1e-3)  # sums in another order
+    np.testing.assert_allclose(losses(only_run(tmp_path)), losses(energies), rtol=1e-3)  # sums in another order
 
 
 @pytest.mark.parametrize("change", ["objective=ssm_vr", "objective=dsm_cv", "trainer.precision=bf16-mixed"])
@@ -88,11 +88,10 @@ def test_trains_by_other_objectives_and_precisions(
 
 @pytest.mark.parametrize("sampler", ["mala", "hmc"])
 def test_a_score_without_energy_is_told_in_one_line(
-    sampler: str, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+    sampler: str, trained: Path, call: Command, tiny: list[str], tmp_path: Path
 ) -> None:
-    call("train", *tiny, "trainer.max_steps=1", cwd=tmp_path)
     runs = [
-        call("sample", f"ckpt={only_run(tmp_path)}", f"sampler={sampler}", *CPU, cwd=tmp_path, check=False),
+        call("sample", f"ckpt={trained}", f"sampler={sampler}", *CPU, cwd=tmp_path, check=False),
         call("train", *tiny, f"sampler={sampler}", "name=refused", cwd=tmp_path, check=False),
     ]
     for outcome in runs:
@@ -103,3 +102,4 @@ def test_a_score_without_energy_is_told_in_one_line(
         )
         assert "Traceback" not in outcome.err
     assert not list(tmp_path.glob("runs/refused/*/checkpoints"))
+    assert not (trained / "samples").exists()

@@ -78,11 +78,9 @@ def test_as_a_process_it_ends_with_status_2_and_no_traceback(run: Command, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, "trainer.max_steps=1", cwd=cwd)
-    return only_run(cwd) / "checkpoints" / "step_0000001.ckpt"
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "step_0000002.ckpt"
 
 
 SAMPLE_WRONG = [

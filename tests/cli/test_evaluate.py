@@ -18,7 +18,7 @@ from ncsn.evaluation import evaluator as evaluation
 from ncsn.runs.contents import Contents
 from ncsn.samplers import AnnealedLangevin, DivergedError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("judging")]
 Command = Callable[..., Any]
 
 CLASSIFIER = ["trainer.accelerator=cpu", "trainer.devices=1", "features=classifier"]
@@ -28,16 +28,6 @@ SCORES = {"frechet", "score", "score_std", "kid", "kid_std", "precision", "recal
 
 def names(count: str) -> set[str]:
     return {f"classifier_{s.removesuffix('_std')}_{count}{'_std' if s.endswith('_std') else ''}" for s in SCORES}
-
-
-@pytest.fixture(scope="module")
-def trained(
-    judging: Digits, call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Checkpoints of steps 2, 4 and 6, none of them any good."""
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, cwd=cwd)
-    return only_run(cwd)
 
 
 @pytest.fixture(scope="module")

@@ -17,25 +17,18 @@ pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def trained(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, "trainer.max_steps=2", cwd=cwd)
-    return only_run(cwd)
-
-
 def test_a_second_process_is_kept_out_of_a_run(trained: Path, call: Command, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "run", symlinks=True)
     before = (folder / "result.json").read_bytes()
     with Run(folder).locked():
         with pytest.raises(ConfigError, match="another process"), Run(folder).locked():
             pass
-        outcome = call("train", f"resume={folder}", "trainer.max_steps=4", cwd=tmp_path, check=False)
+        outcome = call("train", f"resume={folder}", "trainer.max_steps=8", cwd=tmp_path, check=False)
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()
     assert f"{folder}: another process trains in this folder" in line
     assert (folder / "result.json").read_bytes() == before
-    call("train", f"resume={folder}", "trainer.max_steps=3", cwd=tmp_path)  # the lock went with its owner
+    call("train", f"resume={folder}", "trainer.max_steps=7", cwd=tmp_path)  # the lock went with its owner
 
 
 def test_two_writers_of_one_file_do_not_share_what_is_half_written(tmp_path: Path) -> None:

@@ -22,13 +22,6 @@ CPU = ["trainer.accelerator=cpu", "trainer.devices=1"]
 TEN = [*CPU, "num_samples=10", "batch_size=4"]  # batches of 4, 4 and 2
 
 
-@pytest.fixture(scope="module")
-def trained(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, cwd=cwd)
-    return only_run(cwd)
-
-
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path) -> Path:
     """A run's folder of the test's own."""

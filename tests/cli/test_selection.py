@@ -81,18 +81,13 @@ def test_scores_are_those_of_evaluate(selected: Path, call: Command, tmp_path: P
     assert not list((run / "evaluation").glob("curve_*"))
 
 
-def test_training_does_not_notice(
-    selected: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
-) -> None:
-    call("train", *tiny, cwd=tmp_path)
-    without, with_it = weights_of(only_run(tmp_path)), weights_of(selected)
+def test_training_does_not_notice(selected: Path, trained: Path) -> None:
+    without, with_it = weights_of(trained), weights_of(selected)
     for part in ("state_dict", "current_model_state"):
         assert without[part].keys() == with_it[part].keys()
         for name, value in without[part].items():
             assert torch.equal(with_it[part][name], value)
-    losses = [
-        [row["train/loss"] for row in rows_of(run) if row["train/loss"]] for run in (only_run(tmp_path), selected)
-    ]
+    losses = [[row["train/loss"] for row in rows_of(run) if row["train/loss"]] for run in (trained, selected)]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 6
 

@@ -1,6 +1,7 @@
 """`speed=fast`: the same files as ever. Inductor, which compiles for minutes, has tests of its own."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,14 @@ def test_a_run_goes_on_compiled_or_not(
     before: str, after: str, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     """The average, the optimiser's state and the weights are laid out in memory as the network wants them."""
-    ends = {}
+    begun, ends = tmp_path / "begun", {}
+    begun.mkdir()
+    call("train", *tiny, *SHORT, "trainer.max_steps=20", f"compile={before}", cwd=begun)
     for second in (before, after):
-        cwd = tmp_path / second
-        cwd.mkdir()
-        call("train", *tiny, *SHORT, "trainer.max_steps=20", f"compile={before}", cwd=cwd)
+        cwd = shutil.copytree(begun, tmp_path / second, symlinks=True)
         call("train", *tiny, *SHORT, "trainer.max_steps=21", f"compile={second}", "resume=true", cwd=cwd)
         ends[second] = load(only_run(cwd))
-    start = torch.load(only_run(tmp_path / before) / "checkpoints" / "step_0000020.ckpt", weights_only=True)
+    start = torch.load(only_run(begun) / "checkpoints" / "step_0000020.ckpt", weights_only=True)
     step, other = (
         torch.cat([(end["current_model_state"][name] - value).flatten()
                    for name, value in start["current_model_state"].items()])

@@ -1,7 +1,9 @@
 """`python train.py -m …`: one folder a job, one table, failures that do not spread, and searches."""
 
+import contextlib
 import csv
 import importlib.util
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,8 @@ def test_a_failed_job_is_reported_and_only_it_runs_again(call: Command, short: l
     assert again.out.count("finished before, not run again") == 2
     changed = [touched(folder) for folder in jobs_of(sweep).values()]
     for old, new in zip(before, changed, strict=True):
-        assert {k: v for k, v in new.items() if not k.endswith("train.log")} == {
-            k: v for k, v in old.items() if not k.endswith("train.log")
+        assert {k: v for k, v in new.items() if not k.endswith((".log", ".lock"))} == {
+            k: v for k, v in old.items() if not k.endswith((".log", ".lock"))
         }
     assert len(table_of(sweep)) == 3
 
@@ -131,7 +133,9 @@ def test_a_search_minimises_the_metric_and_survives_failing_trials(
     call: Command, short: list[str], tmp_path: Path
 ) -> None:
     search = ["-m", "hparams_search=optuna", "hydra.sweeper.n_trials=4", "noise.sigma_max=choice(0.001,5)"]
-    call("train", *search, "sweep=search", *short, cwd=tmp_path)
+    call("train", *search, "hydra.sweeper.storage=sqlite:///study.db", "sweep=search", *short, cwd=tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as study:
+        assert study.execute("SELECT count(*) FROM trials").fetchone() == (4,)
     rows = table_of(tmp_path / "runs" / "sweeps" / "search")
     best = yaml.safe_load((tmp_path / "runs/sweeps/search/optimization_results.yaml").read_text())
     finished = [float(row["val/loss"]) for row in rows if row["status"] == "finished"]

@@ -1,15 +1,17 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from judged import Judged, judged
 
 from ncsn.data import MNIST, Digits
-from ncsn.evaluation import Classifier, train_classifier
+from ncsn.evaluation import Classifier, Features, train_classifier
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
-    data = Digits(root=str(tmp_path_factory.mktemp("digits")))
+def digits(once: Callable[..., Path]) -> Digits:
+    data = Digits(root=str(once("digits", lambda folder: None)))
     data.prepare_data()
     return data
 
@@ -25,11 +27,21 @@ def judged_digits(digits: Digits, classifier: Classifier) -> Judged:
 
 
 @pytest.fixture(scope="session")
-def judged_mnist(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
+def judged_mnist(real_data: Path, once: Callable[..., Path]) -> Judged:
     """Trained for seconds only: right about 19 of 20 images."""
-    data = MNIST(root=str(real_data), cache_dir=str(tmp_path_factory.mktemp("cache")), download=False)
+    cache = once("mnist-cache", lambda folder: None)
+    data = MNIST(root=str(real_data), cache_dir=str(cache), download=False)
     data.prepare_data()
-    return judged(data, train_classifier(data, steps=80), 12_000)
+
+    def make(folder: Path) -> None:
+        network = train_classifier(data, steps=80)
+        network.save(folder / "network.pt")
+        features = judged(data, network, 12_000).features
+        torch.save((features.features, features.logits), folder / "features.pt")
+
+    folder = once("judged-mnist", make)
+    features = Features(*torch.load(folder / "features.pt"))
+    return judged(data, Classifier.load(folder / "network.pt"), 12_000, features)
 
 
 @pytest.fixture(params=["digits", "mnist"])

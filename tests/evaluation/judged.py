@@ -45,7 +45,8 @@ class Judged(NamedTuple):
         return Features(self.features.features[rows], self.features.logits[rows])
 
 
-def judged(data: ImageDataModule, network: Classifier, count: int) -> Judged:
+def judged(data: ImageDataModule, network: Classifier, count: int, features: Features | None = None) -> Judged:
+    """With so many training images; the features are computed unless they are given."""
     images = torch.cat([data.images("train")[:count], data.images("val")])
     labels = torch.cat([data.labels("train")[:count], data.labels("val")])
-    return Judged(data, network, images, labels, extract(network, images.split(500)))
+    return Judged(data, network, images, labels, features or extract(network, images.split(500)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounter
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from ncsn import noise
 from ncsn.networks import NCSN, EnergyNCSN, NCSNv2
@@ -93,23 +93,18 @@ def flat(gradients: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.fixture
-def without_inductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Traced and differentiated as a compiled network is, but its operations are PyTorch's own."""
-    torch.compiler.reset()
-    form = {"backend": "aot_eager"}
-    monkeypatch.setattr(nn.Module, "compile", lambda self, options, **more: COMPILE(self, **form, **more))
-    yield
-    torch.compiler.reset()
-
-
-@pytest.fixture
-def counter(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounter]:
+def counter(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[CompileCounter]:
     """Counts what would be compiled."""
     torch.compiler.reset()
-    counter = CompileCounter()
+    counter = getattr(request, "param", CompileCounter)()
     monkeypatch.setattr(nn.Module, "compile", lambda self, options, **more: COMPILE(self, backend=counter, **more))
     yield counter
     torch.compiler.reset()
+
+
+def without_inductor() -> CompileCounterWithBackend:
+    """Traces and differentiates as inductor does, but the operations are PyTorch's own; counts, too."""
+    return CompileCounterWithBackend("aot_eager")
 
 
 # The forms that are compiled, as functions.
@@ -164,8 +159,11 @@ def test_the_forms_that_are_compiled_are_not_taken_otherwise(monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("counter", [without_inductor], indirect=True, ids=["aot_eager"])
 @pytest.mark.parametrize("network", [NCSN, NCSNv2])
-def test_a_compiled_network_computes_what_it_is(network: type[nn.Module], without_inductor: None) -> None:
+def test_a_compiled_network_computes_what_it_is_and_is_compiled_once(
+    network: type[nn.Module], counter: CompileCounterWithBackend
+) -> None:
     eager = tiny(network)
     compiled = deepcopy(eager)
     compile_in_place(compiled)
@@ -173,6 +171,7 @@ def test_a_compiled_network_computes_what_it_is(network: type[nn.Module], withou
 
     out, gradients = outcome(eager, in_bfloat16=False)
     found, found_gradients = outcome(compiled, in_bfloat16=False)
+    assert counter.frame_count == 1  # in one piece
     torch.testing.assert_close(found, out, rtol=1e-5, atol=1e-5 * rms(out))
     assert gradients.keys() == found_gradients.keys() == dict(eager.named_parameters()).keys()
     assert error(flat(found_gradients), flat(gradients)) < 1e-5
@@ -184,28 +183,36 @@ def test_a_compiled_network_computes_what_it_is(network: type[nn.Module], withou
     assert 1e-3 < error(found, out) < 0.03
     assert error(found, rounded) < 0.04
 
+    assert counter.frame_count == 2
+    assert counts_in_training(compiled, counter) == [2, 2, 2, 2]
 
-@pytest.mark.slow
-@pytest.mark.parametrize("in_bfloat16", [False, True])
-def test_inductor_computes_the_same(in_bfloat16: bool) -> None:
+
+@pytest.fixture(scope="module")
+def by_inductor() -> Iterator[tuple[nn.Module, nn.Module]]:
+    """The smallest network and its twin, compiled; compiling takes a minute, so that tests share it."""
     torch.compiler.reset()
     eager = tiny(Smallest)
     compiled = deepcopy(eager)
     compile_in_place(compiled)
+    yield eager, compiled
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_inductor_computes_the_same(in_bfloat16: bool, by_inductor: tuple[nn.Module, nn.Module]) -> None:
+    eager, compiled = by_inductor
     out, gradients = outcome(eager, in_bfloat16=False)
     found, found_gradients = outcome(compiled, in_bfloat16)
     bound = 0.03 if in_bfloat16 else 1e-5
     assert found.dtype == torch.float32
     assert error(found, out) < bound
     assert error(flat(found_gradients), flat(gradients)) < bound
-    torch.compiler.reset()
 
 
 @pytest.mark.slow
-def test_weights_are_constants_only_where_that_is_said() -> None:
-    torch.compiler.reset()
-    network = tiny(Smallest)
-    compile_in_place(network)
+def test_weights_are_constants_only_where_that_is_said(by_inductor: tuple[nn.Module, nn.Module]) -> None:
+    eager, network = by_inductor
     given = noisy()
 
     def sampled() -> Tensor:
@@ -223,7 +230,7 @@ def test_weights_are_constants_only_where_that_is_said() -> None:
             p.mul_(1.5)
     assert error(sampled(), expected()) > 0.01  # those that were laid out anew are what they were
     torch.testing.assert_close(network(*given).detach(), expected(), rtol=1e-5, atol=1e-6)
-    torch.compiler.reset()
+    network.load_state_dict(eager.state_dict())
 
 
 def test_a_compiled_network_can_be_copied_saved_and_loaded(counter: CompileCounter) -> None:
@@ -239,11 +246,8 @@ def test_a_compiled_network_can_be_copied_saved_and_loaded(counter: CompileCount
     torch.testing.assert_close(deepcopy(network)(x, sigma), other(x, sigma))
 
 
-@pytest.mark.parametrize("network", [Small, pytest.param(NCSN, marks=pytest.mark.slow),
-                                     pytest.param(NCSNv2, marks=pytest.mark.slow)])  # fmt: skip
-def test_training_compiles_once(network: type[nn.Module], counter: CompileCounter) -> None:
-    compiled = tiny(network)
-    compile_in_place(compiled)
+def counts_in_training(compiled: nn.Module, counter: CompileCounter) -> list[int]:
+    """How much has been compiled after each of four steps of training in bfloat16."""
     optimizer = torch.optim.Adam(compiled.parameters(), lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
     counts = []
@@ -257,26 +261,28 @@ def test_training_compiles_once(network: type[nn.Module], counter: CompileCounte
         optimizer.step()
         schedule.step()
         counts.append(counter.frame_count)
-    assert counts == [1, 1, 1, 1]  # and in one piece
+    return counts
 
 
 def test_training_validation_and_pictures_compile_once_each(counter: CompileCounter) -> None:
     compiled = tiny(Small)
     compile_in_place(compiled)
+    assert counts_in_training(compiled, counter) == [1, 1, 1, 1]
     for _ in range(3):
-        compiled.train()(*noisy())
-        with torch.no_grad():
-            compiled.eval()(*noisy())
-            compiled(*noisy(5))
+        with torch.autocast("cpu", torch.bfloat16):
+            compiled.train()(*noisy())
+            with torch.no_grad():
+                compiled.eval()(*noisy())
+                compiled(*noisy(5))
     assert counter.frame_count == 3
 
 
 def test_networks_of_one_process_do_not_use_up_what_may_be_compiled(counter: CompileCounter) -> None:
-    """A sweep's jobs, for instance."""
+    """A sweep's jobs, for instance; what limits them is the same for the least of networks."""
     for i in range(9):
-        network = Small(num_filters=2 + i)
+        network = nn.Conv2d(1, 2 + i, 3)
         compile_in_place(network)
-        network(*noisy())
+        network(noisy()[0])
         assert counter.frame_count == i + 1
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ncsn.runs.curve import Curve
+from ncsn.runs.folder import Run
 
 SETTINGS = {"seed": 0, "sampler": {"step_size": 4e-5}}
 
@@ -28,11 +29,13 @@ def best_in(run: Path) -> str:
 
 def add(run: Path, step: int, value: float, criterion: str = "fid_1k", seed: int = 0) -> bool:
     """As a process of its own would."""
-    return Curve.read(run).add(checkpoint(run, step), {"is_1k": 1.0, criterion: value}, SETTINGS | {"seed": seed})
+    return Curve.read(Run(run)).add(
+        checkpoint(run, step), {"is_1k": 1.0, criterion: value}, SETTINGS | {"seed": seed}
+    )
 
 
 def steps(run: Path) -> list[int]:
-    return [c["step"] for c in Curve.read(run).checkpoints]
+    return [c["step"] for c in Curve.read(Run(run)).checkpoints]
 
 
 def test_the_least_distance_is_the_best(run: Path) -> None:
@@ -46,14 +49,14 @@ def test_the_least_distance_is_the_best(run: Path) -> None:
     record = json.loads((run / "evaluation" / "curve.json").read_text())
     assert (record["criterion"], record["best"]) == ("fid_1k", 2)
     assert [c["scores"]["fid_1k"] for c in record["checkpoints"]] == [3, 5, 7]
-    lines = str(Curve.read(run)).splitlines()
+    lines = str(Curve.read(Run(run))).splitlines()
     assert [line.split() for line in lines[1:4]] == [["2", "3", "best"], ["4", "5"], ["10", "7"]]
 
 
 def test_new_scores_replace_those_of_a_checkpoint(run: Path) -> None:
     for step, value in ((2, 3.0), (4, 5.0), (2, 9.0)):
         add(run, step, value)
-    assert [c["scores"]["fid_1k"] for c in Curve.read(run).checkpoints] == [9, 5]
+    assert [c["scores"]["fid_1k"] for c in Curve.read(Run(run)).checkpoints] == [9, 5]
     assert best_in(run) == "weights 4"
 
 

@@ -38,9 +38,15 @@ SAMPLERS = (
     "ncsn.samplers.AnnealedLangevin.released",
     "ncsn.samplers.BudgetedLangevin",
     "ncsn.samplers.ConsistentAnnealedSampling",
+    "ncsn.samplers.DDIM",
+    "ncsn.samplers.DDPM",
+    "ncsn.samplers.DPMSolverPP",
     "ncsn.samplers.HamiltonianMonteCarlo",
+    "ncsn.samplers.Heun",
     "ncsn.samplers.Langevin",
     "ncsn.samplers.MetropolisLangevin",
+    "ncsn.samplers.PredictorCorrector",
+    "ncsn.samplers.UniPC",
 )
 BUILT = {"model": ("network", NETWORKS), "data": ("data set", DATA_SETS), "sampler": ("sampler", SAMPLERS)}
 """What is built from a checkpoint, by the keys of its configuration; the rest of it is only read."""
@@ -50,7 +56,10 @@ TRAINING = (
     "lightning.Trainer",
     "lightning.pytorch.loggers.TensorBoardLogger",
     "lightning.pytorch.loggers.WandbLogger",
+    "ncsn.noise.cosine",
+    "ncsn.noise.ddpm",
     "ncsn.noise.geometric",
+    "ncsn.noise.karras",
     "ncsn.objectives.SlicedScoreMatching",
     "ncsn.objectives.denoising_score_matching",
     "ncsn.objectives.denoising_with_control_variate",

@@ -28,7 +28,7 @@ from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
 from ncsn.runs.loggers import build_dashboards, finish_dashboards
-from ncsn.samplers import DivergedError
+from ncsn.samplers import DivergedError, num_evaluations
 from ncsn.sampling.drawing import draw_into
 from ncsn.sampling.prepare import build_trainer, load, prepare
 from ncsn.sampling.tasks import Generate
@@ -116,8 +116,9 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     seconds = {"sampling": time.perf_counter() - start}
     images = images_of(folder.path / "samples.npz")
     # Evaluations of an energy come on top, and are not counted.
-    steps = None if getattr(prepared.sampler, "needs_energy", False) else task.num_steps
-    record = evaluator(images, folder.path, Origin(_drawn(images), score, steps), against, seconds)
+    levels, has_energy = len(score.sigmas), getattr(prepared.sampler, "needs_energy", False)
+    evaluations = None if has_energy else num_evaluations(prepared.sampler, levels)
+    record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
     return _told(record, folder.path)
 
 

@@ -58,14 +58,14 @@ def train(config: DictConfig) -> float | None:
             if metrics is None:
                 metrics = _fit(config, job)
                 job.report(status="finished", metrics=metrics)
+                if global_rank() == 0:
+                    log.info(f"finished: {job.run.path}")
+                    refresh_report(job.run.path)
         except Exception as error:
             job.report_failure(error)
             raise
         finally:
             finish_dashboards()
-    if global_rank() == 0:
-        log.info(f"finished: {job.run.path}")
-        refresh_report(job.run.path)
     return metrics.get(config.optimized_metric)
 
 
@@ -123,7 +123,8 @@ def _checked(config: DictConfig) -> DictConfig:
     """The configuration with values as validated, and noise levels in numbers."""
     config = check(config, SETTINGS)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
-        try_out(build_model(levels.with_stand_ins(config)), None, _shape(config))
+        stand_in = build_model(levels.with_stand_ins(config))
+        try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)
     return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
 
 

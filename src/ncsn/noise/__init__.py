@@ -8,6 +8,7 @@
 `ncsn noise data=…` prints all of it as a table.
 """
 
+from ncsn.noise.diffusion import cosine, ddpm, karras
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
 from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
@@ -28,7 +29,10 @@ __all__ = [
     "MaxDistance",
     "Progress",
     "check",
+    "cosine",
+    "ddpm",
     "geometric",
+    "karras",
     "ladder_variance_ratio",
     "level_overlap",
     "level_ratio",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncsn.samplers.state import Sampler, StartsFrom, State
+from ncsn.samplers.state import Sampler, StartsFrom, State, num_evaluations
 from ncsn.score import Normal, Score
 
 
@@ -40,6 +40,9 @@ class Interpolation:
 
     def num_steps(self, num_levels: int) -> int:
         return self.sampler.num_steps(num_levels)
+
+    def num_evaluations(self, num_levels: int) -> int:
+        return num_evaluations(self.sampler, num_levels)
 
     def __call__(
         self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like

@@ -1,6 +1,6 @@
 """What a sampler is, what it starts from, and what it yields after every step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -84,3 +84,15 @@ def start(sampler: Sampler, shape: tuple[int, ...], sigmas: Tensor, draws: Draws
     if getattr(sampler, "starts_from", "uniform") == "uniform":
         return draws.uniform(*shape)
     return 0.5 + float(sigmas[0]) * draws.normal(torch.empty(shape, device="meta"))
+
+
+def num_evaluations(sampler: Sampler, num_levels: int) -> int:
+    """Evaluations of the score per chain in a run over so many levels.
+
+    Args:
+        sampler: whose run it is; one whose steps do not take one evaluation each says so itself, by its own
+            `num_evaluations(num_levels)`.
+        num_levels: L.
+    """
+    count: Callable[[int], int] = getattr(sampler, "num_evaluations", sampler.num_steps)
+    return count(num_levels)

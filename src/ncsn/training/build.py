@@ -43,11 +43,13 @@ def build_model(config: DictConfig) -> ScoreModel:
     return model
 
 
-def try_out(model: ScoreModel, sampler: Sampler | None, image_shape: tuple[int, int, int]) -> None:
+def try_out(
+    model: ScoreModel, sampler: Sampler, image_shape: tuple[int, int, int], *, levels_known: bool = True
+) -> None:
     """Has the objective and the sampler refuse now what they would refuse later, on one image that costs nothing.
 
     Args:
-        sampler: None if its noise levels are not known yet.
+        levels_known: False if the model's noise levels only stand in for those that will be chosen.
 
     Raises:
         ConfigError: one of them refuses the network, the images or the noise levels.
@@ -55,12 +57,11 @@ def try_out(model: ScoreModel, sampler: Sampler | None, image_shape: tuple[int, 
     image, score = torch.zeros(1, *image_shape), _StandIn(model.network)
     with as_config_error("objective"):
         model.objective(score, image, model.sigmas[:1], normal=torch.zeros_like)
-    if sampler is None:
-        return
     with as_config_error("sampler"):
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
-        next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
+        if levels_known:
+            next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
 
 
 def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Callback]:

@@ -184,22 +184,22 @@ def test_a_folder_is_read_in_the_order_of_names(save: Save, tmp_path: Path) -> N
     save("folder/deeper/d.png", noise(9, 8, 8))
     (tmp_path / "folder" / "notes.txt").write_text("not an image")
     (tmp_path / "folder" / "._b.png").write_text("what macOS leaves")
-    images = read_images(a_score(), str(tmp_path / "folder"), None)
+    images = read_images(a_score(), str(tmp_path / "folder"))
     assert images.dtype == torch.uint8
     assert np.array_equal(images[:, 0], [pixels[name] for name in sorted(pixels)])
 
 
 def test_a_file_alone(save: Save) -> None:
     pixels = noise(0, 8, 8, 3)
-    images = read_images(a_score(channels=3), str(save("a.png", pixels)), None)
+    images = read_images(a_score(channels=3), str(save("a.png", pixels)))
     assert np.array_equal(images[0].permute(1, 2, 0), pixels)
 
 
 def test_colours_become_grey_and_grey_becomes_colours_as_the_network_has_them(save: Save) -> None:
     colours, grey = save("colours.png", noise(0, 8, 8, 3)), save("grey.png", noise(1, 8, 8))
-    as_grey = read_images(a_score(), str(colours), None)
+    as_grey = read_images(a_score(), str(colours))
     assert np.array_equal(as_grey[0, 0], np.asarray(Image.open(colours).convert("L")))
-    as_colours = read_images(a_score(channels=3), str(grey), None)
+    as_colours = read_images(a_score(channels=3), str(grey))
     assert as_colours.shape == (1, 3, 8, 8)
     assert (as_colours[0] == as_colours[0, :1]).all()
 
@@ -208,14 +208,14 @@ def test_colours_become_grey_and_grey_becomes_colours_as_the_network_has_them(sa
 def test_the_square_in_the_middle_is_taken(shape: tuple[int, int], save: Save) -> None:
     pixels = noise(0, *shape)
     top, left = (shape[0] - 8) // 2, (shape[1] - 8) // 2
-    images = read_images(a_score(), str(save("a.png", pixels)), None)
+    images = read_images(a_score(), str(save("a.png", pixels)))
     assert np.array_equal(images[0, 0], pixels[top : top + 8, left : left + 8])
 
 
 @pytest.mark.parametrize("side", [4, 100])
 def test_other_sizes_are_resized(side: int, save: Save) -> None:
     pixels = np.repeat(np.linspace(0, 255, side).round().astype(np.uint8)[None], side, 0)
-    images = read_images(a_score(), str(save("a.png", pixels)), None)
+    images = read_images(a_score(), str(save("a.png", pixels)))
     expected = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
     assert np.array_equal(images[0, 0], expected)
 
@@ -232,18 +232,18 @@ def test_damaged_empty_and_missing(save: Save, tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:500])
     for path in (damaged, damaged.parent):
         with pytest.raises(DataError, match=rf"^{re.escape(str(damaged))}: not an image that can be used"):
-            read_images(a_score(), str(path), None)
+            read_images(a_score(), str(path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"^task\.init=.*/empty: no images in this folder"):
-        read_images(a_score(), str(tmp_path / "empty"), None, key="init")
+        read_images(a_score(), str(tmp_path / "empty"), key="init")
     with pytest.raises(DataError, match=r"^task\.images=.*/nowhere: no such file or folder; val and train are"):
-        read_images(a_score(), str(tmp_path / "nowhere"), None)
+        read_images(a_score(), str(tmp_path / "nowhere"))
 
 
 def test_images_in_the_home_folder(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save("a.png", noise(0, 8, 8))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert np.array_equal(read_images(a_score(), "~/a.png", None)[0, 0], noise(0, 8, 8))
+    assert np.array_equal(read_images(a_score(), "~/a.png")[0, 0], noise(0, 8, 8))
 
 
 # The data set of the run
@@ -253,10 +253,10 @@ def test_the_splits_of_the_data_set(tmp_path: Path) -> None:
     score = a_score(data={"_target_": "ncsn.data.Digits", "root": str(tmp_path)})
     data = Digits(root=str(tmp_path))
     for split, number in (("train", 1618), ("val", 179)):
-        images = read_images(score, split, None)
+        images = read_images(score, split)
         assert len(images) == number
         assert torch.equal(images, data.images(split))
-    assert torch.equal(read_images(score, "val", None, limit=3), data.images("val")[:3])
+    assert torch.equal(read_images(score, "val", limit=3), data.images("val")[:3])
 
 
 def test_a_data_set_that_has_moved(save: Save, tmp_path: Path) -> None:
@@ -264,15 +264,16 @@ def test_a_data_set_that_has_moved(save: Save, tmp_path: Path) -> None:
         save(f"before/{i}.png", noise(i, 8, 8, 3))
     config = {"_target_": "ncsn.data.ImageFolder", "root": str(tmp_path / "before"), "image_size": 8, "seed": 3}
     score = a_score(channels=3, data=config)
-    images = {split: read_images(score, split, None).clone() for split in ("train", "val")}
+    images = {split: read_images(score, split).clone() for split in ("train", "val")}
     shutil.move(tmp_path / "before", tmp_path / "after")
     with pytest.raises(DataError, match="before: not a folder"):
-        read_images(score, "val", None)
-    data = training_data(score, str(tmp_path / "after"))
+        read_images(score, "val")
+    moved = a_score(channels=3, data=config | {"root": str(tmp_path / "after")})
+    data = training_data(moved)
     assert isinstance(data, ImageFolder)
     assert (data.root, data.seed) == (str(tmp_path / "after"), 3)
     for split, before in images.items():
-        assert torch.equal(read_images(score, split, str(tmp_path / "after")), before)
+        assert torch.equal(read_images(moved, split), before)
 
 
 def test_where_chains_start_is_told_by_the_data_set_or_by_the_users_own_images(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from local_hub import Repositories, local_hub
-from references import outputs, reference
+from references import HERE, outputs, reference
 
 from ncsn import load_score
 from ncsn.checkpoint import resolve
@@ -93,3 +93,18 @@ def test_samples_do_not_go_to_the_cache(hub: Repositories, tmp_path: Path) -> No
     hub["me/repo"] = {"a.ckpt": b"1"}
     assert outside_cache(resolve("hf://me/repo")) == Path("runs/hub/me/repo/a.ckpt")
     assert outside_cache(tmp_path / "a.ckpt") == tmp_path / "a.ckpt"
+
+
+@pytest.mark.parametrize("kind", ["folders", "flat"])
+def test_what_diffusers_wrote_comes_with_its_configurations(hub: Repositories, kind: str) -> None:
+    files = {f.relative_to(HERE / "ddpm").as_posix(): f.read_bytes() for f in (HERE / "ddpm").rglob("*.*")}
+    if kind == "flat":
+        files = {name.rpartition("/")[2]: content for name, content in files.items()}
+    hub["me/ddpm"] = files | {"README.md": b""}
+    place = "unet/" if kind == "folders" else ""
+    expected = load_score(HERE / "ddpm")
+    x, sigma = torch.rand(1, 3, 16, 16), expected.sigmas[:1]
+    for address in ("hf://me/ddpm", f"hf://me/ddpm/{place}diffusion_pytorch_model.safetensors"):
+        torch.testing.assert_close(load_score(address)(x, sigma), expected(x, sigma), rtol=0, atol=0)
+    with pytest.raises(DataError, match="no such file"):
+        load_score("hf://me/ddpm/vae/diffusion_pytorch_model.bin")

@@ -1,6 +1,6 @@
-"""Checkpoints, ours and the authors', as networks that are ready to sample from.
+"""Checkpoints, ours, the authors' and those of diffusers, as networks that are ready to sample from.
 
-    score = load_score("runs/paper_cifar10/2026-11-21_22-57-03")    # or a file, ours or the authors', or hf://user/repo
+    score = load_score("runs/paper_cifar10/2026-11-21_22-57-03")    # or any file; or hf://user/repo
     score(x, sigma)
 
 `ncsn convert in out` makes one format of another, `push` shares one on the Hugging Face Hub.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from ncsn.checkpoint.diffusers import companions, is_weights, weights_among
 from ncsn.errors import DataError, UserError
 
 SCHEME = "hf://"
@@ -46,7 +47,8 @@ def split(address: str) -> tuple[str, str | None]:
 def download(address: str) -> Path:
     """The file in the hub's cache on this machine, downloaded if it is not there.
 
-    Without a file named it is the one that `push` wrote, or else the only checkpoint of the repository.
+    Without a file named it is the one that `push` wrote, else that of diffusers, else the only checkpoint there. With
+    weights of diffusers come their configurations.
 
     Raises:
         DataError: there is none, or the hub cannot be reached.
@@ -54,12 +56,17 @@ def download(address: str) -> Path:
     hub = _library()
     repo, file = split(address)
     with _told(address, hub):
+        if file is not None and is_weights(Path(file)):
+            return _with_companions(hub, repo, file)
         try:
             return Path(hub.hf_hub_download(repo, file or FILE))
         except hub.errors.RemoteEntryNotFoundError:
             if file is not None:
                 raise
-        found = [name for name in hub.HfApi().list_repo_files(repo) if name.endswith(SUFFIXES)]
+        files = hub.HfApi().list_repo_files(repo)
+        if (weights := weights_among(files)) is not None:
+            return _with_companions(hub, repo, weights)
+        found = [name for name in files if name.endswith(SUFFIXES)]
         if len(found) != 1:
             these = ", ".join(found) or f"no file that ends in {', '.join(SUFFIXES)}"
             raise DataError(f"{address}: name the file, {address.rstrip('/')}/<file> (it has {these})")
@@ -99,6 +106,14 @@ def outside_cache(path: Path) -> Path:
         if parts[i] == "snapshots" and parts[i - 1].startswith("models--"):
             return Path("runs", "hub", *parts[i - 1].split("--", 2)[1:], *parts[i + 2 :])
     return path
+
+
+def _with_companions(hub: ModuleType, repo: str, weights: str) -> Path:
+    """The file of diffusers' weights, its configurations beside it, all of one commit."""
+    folder = Path(hub.snapshot_download(repo, allow_patterns=companions(weights)))
+    if not (folder / weights).is_file():
+        raise DataError(f"{SCHEME}{repo}/{weights}: no such file in this repository")
+    return folder / weights
 
 
 def _library() -> ModuleType:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from ncsn.checkpoint import hub
 from ncsn.checkpoint import trust as door
+from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weights_in
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
 from ncsn.errors import DataError
 from ncsn.runs.folder import Run
@@ -22,6 +23,8 @@ from ncsn.runs.folder import Run
 def resolve(path: str | Path) -> Path:
     """The checkpoint file that a path means: itself, the newest of a run's folder, or hf://… once it is downloaded.
 
+    Of a folder that diffusers wrote it is the file of the weights.
+
     Raises:
         DataError: there is none.
     """
@@ -29,9 +32,12 @@ def resolve(path: str | Path) -> Path:
         return hub.download(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
-        found = Run(path).newest_checkpoint()
+        found = Run(path).newest_checkpoint() or weights_in(path)
         if found is None:
-            raise DataError(f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt)")
+            raise DataError(
+                f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt; or, as diffusers "
+                f"writes it, {WEIGHTS[0]} beside config.json, here or in unet/)"
+            )
         return found
     if not path.exists():
         raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
@@ -44,7 +50,8 @@ def read_checkpoint(
     """The content of a checkpoint file of any format, laid out as training writes it, tensors on the CPU.
 
     Args:
-        path: a checkpoint of `train.py` or of `save_score`, .ckpt or .safetensors, or one of the papers' authors.
+        path: a checkpoint of `train.py` or of `save_score`, .ckpt or .safetensors, or one of the papers' authors, or
+            weights of diffusers.
         assumptions: about what a file of the authors does not say.
         trust: import paths of the user's own classes that the file may name.
 
@@ -57,7 +64,11 @@ def read_checkpoint(
         DataError: it cannot be read, or is something else; nothing in it has been executed.
     """
     assumptions = assumptions or Assumptions()
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if is_weights(path):
+        state = _tensors(path)[1] if path.suffix == ".safetensors" else _read_pickle(path)
+        content = read_diffusers(state, path)
+    else:
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if is_released(content):
         content = read_released(content, assumptions, path)
     elif given := assumptions.given:
@@ -97,13 +108,17 @@ def _read_pickle(path: Path, mmap: bool = False) -> Any:
         raise DataError(f"{path}: cannot be read as a checkpoint ({reason})") from error
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
+def _tensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Header and tensors of a .safetensors."""
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # SafetensorError and what the system says
         raise DataError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    header, state = _tensors(path)
     if "config" not in header:
         raise DataError(f"{path}: no checkpoint of this project (its header has no configuration)")
     try:

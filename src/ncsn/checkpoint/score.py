@@ -29,7 +29,7 @@ class TrainedScore:
         sigmas: the noise levels it was trained on, (L,).
         image_shape: (C, H, W) of its images.
         config: the configuration it was trained with, plain containers; of the authors' checkpoints, that of the
-            published experiment it was taken for: model, data, noise and sampler.
+            published experiment it was taken for: model, data, noise and sampler; of diffusers' model, data, sampler.
         weights: "ema" or "raw", what the network holds.
         step: optimiser steps it was trained; 0 where the file does not say.
     """
@@ -67,13 +67,15 @@ def load_score(
     num_levels: int | None = None,
     image_size: int | None = None,
 ) -> TrainedScore:
-    """Loads a checkpoint of `train.py`, one of `save_score`, or one that the papers' authors released.
+    """Loads a checkpoint of `train.py`, one of `save_score`, or one that the papers' authors or diffusers wrote.
 
     The authors' files hold weights alone. Which of the published experiments they come from is guessed from their
-    shapes, and logged; the keywords below, which are for these files only, say otherwise.
+    shapes, and logged; the keywords below, which are for these files only, say otherwise. Of diffusers it reads a
+    `UNet2DModel` with a `DDPMScheduler`, weights and configurations in the layouts of `checkpoint/diffusers.py`.
 
     Args:
-        path: the file; a run's folder for its newest checkpoint; or hf://user/repo, hf://user/repo/file.
+        path: the file; a run's folder for its newest checkpoint; a folder that diffusers wrote; or hf://user/repo,
+            hf://user/repo/file.
         weights: the moving average, or the raw weights of the last step; a run without average has raw only.
         device: where the network goes.
         trust: import paths of your own classes that the file may name, `["mypackage.MyNetwork"]`.

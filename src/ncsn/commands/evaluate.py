@@ -73,14 +73,15 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     if config.samples is not None:
         record = _of_images(config, Path(config.samples).expanduser())
         return {} if record is None else record["scores"]
-    if not Path(config.ckpt).expanduser().is_dir():
+    run = Run(Path(config.ckpt).expanduser())
+    if not run.checkpoints():
         path = resolve(config.ckpt)
         record = _of_checkpoint(config, path, config.num_samples or SAMPLES)
         if record is None:
             return {}
         _publish(config, Run.of(path), [record])
         return record["scores"]
-    return _of_run(config, Run(Path(config.ckpt).expanduser()))
+    return _of_run(config, run)
 
 
 def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
@@ -123,7 +124,6 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
 
 def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
     """Every checkpoint of a run: the curve of their scores, and a link to the best."""
-    resolve(run.path)  # there is one at least
     curve = Curve.read(run)
     records: list[dict[str, Any]] = []
     diverged: ConfigError | None = None

@@ -1,0 +1,226 @@
+"""Files that diffusers wrote: a tiny network of random weights, with its outputs, in all layouts; hostile ones."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from references import HERE
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ncsn import load_score
+from ncsn.checkpoint import TrainedScore, resolve, save_score
+from ncsn.checkpoint.diffusers import WEIGHTS, companions, weights_among
+from ncsn.errors import DataError
+
+DDPM = HERE / "ddpm"
+NEW, OLD = ("to_q", "to_k", "to_v", "to_out.0"), ("query", "key", "value", "proj_attn")
+LAYOUTS = ["folders", "flat", "old"]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Callable[[str], Path]:
+    """layout(kind): the network as a folder of that kind, in which a test may change what it likes."""
+
+    def layout(kind: str = "flat") -> Path:
+        folder = tmp_path / kind
+        if kind == "folders":
+            shutil.copytree(DDPM, folder)
+            return folder
+        folder.mkdir()
+        for file in ("unet/config.json", "scheduler/scheduler_config.json", f"unet/{WEIGHTS[0]}"):
+            shutil.copy(DDPM / file, folder)
+        if kind == "old":
+            state = load_file(folder / WEIGHTS[0])
+            (folder / WEIGHTS[0]).unlink()
+            torch.save({first_name(name): value for name, value in state.items()}, folder / WEIGHTS[1])
+        return folder
+
+    return layout
+
+
+def first_name(name: str) -> str:
+    for new, old in zip(NEW, OLD, strict=True):
+        name = name.replace(f".{new}.", f".{old}.")
+    return name
+
+
+def change(folder: Path, file: str, **values: Any) -> None:
+    """Sets keys of a configuration; one that is to be ... goes."""
+    config = json.loads((folder / file).read_text()) | values
+    (folder / file).write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+
+
+def noise_of(score: TrainedScore) -> tuple[Tensor, Tensor]:
+    """−σ s(x, σ) where x/√(1 + S²) is diffusers' input, and its output."""
+    with np.load(DDPM / "outputs.npz") as file:
+        state, t, expected = (torch.from_numpy(file[key]) for key in ("x", "t", "out"))
+    sigma = score.sigmas[len(score.sigmas) - 1 - t]
+    S = 2 * sigma.view(-1, 1, 1, 1)
+    with torch.no_grad():
+        return -S / 2 * score(((1 + S**2).sqrt() * state + 1) / 2, sigma), expected
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_output_is_diffusers(kind: str, layout: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        score = load_score(layout(kind))
+    assert "holds the raw weights, not their moving average" in caplog.text
+    found, expected = noise_of(score)
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert (score.weights, score.step, score.image_shape) == ("raw", 0, (3, 16, 16))
+
+
+def test_levels_are_the_schedulers(layout: Callable[[str], Path]) -> None:
+    sigmas = load_score(layout("flat")).sigmas
+    with np.load(DDPM / "outputs.npz") as file:
+        alpha_bar = torch.from_numpy(file["alphas_cumprod"]).double()
+    torch.testing.assert_close(sigmas.double().flip(0), ((1 - alpha_bar) / alpha_bar).sqrt() / 2, rtol=1e-4, atol=0)
+    assert (float(sigmas[0]), float(sigmas[-1])) == pytest.approx((78.70, 0.0050), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last"),
+    # the square of the mean root of β₁, β₂; and β₂ = 0.999, where the cosine is cut off
+    [("scaled_linear", 1 - (1 - 1e-4) * (1 - 0.02)), ("squaredcos_cap_v2", 1 - 0.49384 * 0.001)],
+)
+def test_other_schedules(schedule: str, last: float, layout: Callable[[str], Path]) -> None:
+    folder = layout("flat")
+    change(
+        folder, "scheduler_config.json", beta_schedule=schedule, num_train_timesteps=2, prediction_type="v_prediction"
+    )
+    score = load_score(folder)
+    assert float(score.sigmas[0]) == pytest.approx((last / (1 - last)) ** 0.5 / 2, rel=1e-3)
+    assert score.config["model"]["form"] == "v"
+
+
+def test_it_can_be_kept_as_one_of_ours(layout: Callable[[str], Path], tmp_path: Path) -> None:
+    score = load_score(layout("folders"))
+    save_score(score, tmp_path / "ours.safetensors")
+    again = load_score(tmp_path / "ours.safetensors")
+    torch.testing.assert_close(noise_of(again)[0], noise_of(score)[0], rtol=0, atol=0)
+    assert again.config == score.config
+
+
+def test_which_folder_is_which(layout: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = layout("folders")
+    assert resolve(folder) == folder / "unet" / WEIGHTS[0]
+    run = folder / "checkpoints"
+    run.mkdir()
+    (run / "step_0000001.ckpt").touch()
+    assert resolve(folder) == run / "step_0000001.ckpt"
+    (tmp_path / "neither").mkdir()
+    with pytest.raises(
+        DataError, match=r"neither: no checkpoint in this folder \(expected checkpoints/step_.*diffusers"
+    ):
+        resolve(tmp_path / "neither")
+
+
+def test_files_of_a_repository() -> None:
+    files = ["README.md", WEIGHTS[1], "scheduler/scheduler_config.json", f"unet/{WEIGHTS[0]}"]
+    assert weights_among(files) == f"unet/{WEIGHTS[0]}"
+    assert weights_among(files[:3]) == WEIGHTS[1]
+    assert weights_among(["model.safetensors"]) is None
+    assert {"scheduler/scheduler_config.json", "unet/config.json"} < set(companions(f"unet/{WEIGHTS[0]}"))
+    assert {"scheduler_config.json", "config.json", WEIGHTS[1]} < set(companions(WEIGHTS[1]))
+
+
+NETWORK, SCHEDULER = "config.json", "scheduler_config.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "message"),
+    [
+        (NETWORK, {"act_fn": "relu"}, r'config.json: act_fn="relu": not supported, must be "silu" or "swish"'),
+        (NETWORK, {"freq_shift": ...}, r"freq_shift=0 \(absent, so it is diffusers' own\): not supported, must be 1"),
+        (NETWORK, {"attention_head_dim": 8}, "attention_head_dim=8: not supported, must be null"),
+        (NETWORK, {"class_embed_type": ["os.system"]}, "class_embed_type="),
+        (NETWORK, {"brand_new": 1}, "brand_new=1: no key that is known here"),
+        (NETWORK, {"_class_name": "UNet2DConditionModel"}, "_class_name=UNet2DConditionModel: only UNet2DModel"),
+        (NETWORK, {"up_block_types": ["UpBlock2D"] * 3}, "must have attention where down_block_types has"),
+        (NETWORK, {"down_block_types": ["SkipDownBlock2D"] * 3}, "SkipDownBlock2D is not supported"),
+        (NETWORK, {"block_out_channels": [8, 12, 16]}, "must be multiples of the first"),
+        (NETWORK, {"block_out_channels": [8, 16]}, "for every block type"),
+        (NETWORK, {"block_out_channels": "big"}, "must be a list of int"),
+        (NETWORK, {"out_channels": 6}, "out_channels=6: must be in_channels=3"),
+        (NETWORK, {"sample_size": 10**9}, "sample_size=1000000000: must be an integer"),
+        (NETWORK, {"sample_size": 18}, "image_size=18: must be a multiple of 4"),
+        (NETWORK, {"dropout": "no"}, "dropout=no"),
+        (NETWORK, {"norm_num_groups": 3}, "num_groups=3: must divide"),
+        (NETWORK, {"block_out_channels": [60000] * 3}, "linear_1.weight has the shape"),
+        (NETWORK, {"layers_per_block": 3}, r"down_blocks\.0\..* is missing"),
+        (NETWORK, {"layers_per_block": 1}, r"the weights are not those of the network in config\.json"),
+        (NETWORK, {"sample_size": "${oc.env:HOME}"}, "is an interpolation"),
+        (SCHEDULER, {"_class_name": "DDIMScheduler"}, "only DDPMScheduler can be read"),
+        (SCHEDULER, {"prediction_type": "sample"}, "must be epsilon or v_prediction"),
+        (SCHEDULER, {"beta_schedule": "sigmoid"}, "beta_schedule=sigmoid: not supported"),
+        (SCHEDULER, {"beta_end": float("nan")}, "beta_end=nan: must lie between 0 and 1"),
+        (SCHEDULER, {"num_train_timesteps": 10**12}, "num_train_timesteps=1000000000000: must be an integer"),
+        (SCHEDULER, {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr=True: not supported"),
+        (SCHEDULER, {"trained_betas": [0.1]}, r"trained_betas=\[0.1\]: not supported"),
+        (SCHEDULER, {"beta_start": 1e-300, "beta_end": 1e-299}, "its noise levels are not positive"),
+        (SCHEDULER, {"brand_new": 1}, "brand_new=1: no key that is known here"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    file: str, values: dict[str, Any], message: str, layout: Callable[[str], Path]
+) -> None:
+    folder = layout("flat")
+    change(folder, file, **values)
+    with pytest.raises(DataError, match=message) as raised:
+        load_score(folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "cannot be read as JSON"),
+        ('{"a": ' * 900 + "1" + "}" * 900, "levels|cannot be read as JSON"),
+        ("[1, 2]", "it is a list"),
+        ('"' + "x" * 2**20 + '"', "larger than"),
+        ("\x1b[31m", "cannot be read as JSON"),
+        ("", "cannot be read as JSON"),
+        (None, r"config\.json: missing"),
+    ],
+)
+def test_a_configuration_that_is_none(text: str | None, message: str, layout: Callable[[str], Path]) -> None:
+    folder = layout("flat")
+    for file in (NETWORK, SCHEDULER):
+        before = (folder / file).read_text()
+        (folder / file).unlink() if text is None else (folder / file).write_text(text)
+        with pytest.raises(DataError, match=message) as raised:
+            load_score(folder)
+        assert "\n" not in str(raised.value)
+        (folder / file).write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda state: state | {"foreign.weight": torch.zeros(1)}, r"foreign\.weight is no part of it"),
+        (lambda state: state | {"conv_in.bias": torch.zeros(8, dtype=torch.int64)}, "no plain tensor"),
+        (lambda state: {k: v for k, v in state.items() if k != "conv_out.bias"}, r"conv_out\.bias is missing"),
+        (lambda state: state | {"conv_in.weight": torch.zeros(8, 1, 3, 3)}, r"conv_in\.weight has the shape"),
+    ],
+)
+def test_foreign_weights_are_one_error(write: Any, message: str, layout: Callable[[str], Path]) -> None:
+    folder = layout("flat")
+    save_file(write(load_file(folder / WEIGHTS[0])), folder / WEIGHTS[0])
+    with pytest.raises(DataError, match=message):
+        load_score(folder)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"conv_in.weight": 1}, {"conv_in.weight": print}])
+def test_a_pickle_holds_tensors_alone(value: Any, layout: Callable[[str], Path]) -> None:
+    folder = layout("old")
+    torch.save(value, folder / WEIGHTS[1])
+    with pytest.raises(DataError, match=r"\.bin: (no weights of diffusers|refused, and nothing in it was run)"):
+        load_score(folder)

@@ -1,4 +1,4 @@
-"""`speed=fast`: the same files as ever. Inductor, which compiles for minutes, has tests of its own."""
+"""`speed=fast`: the same files as ever. Inductor, and NCSN, which take longer to compile, have tests of their own."""
 
 import json
 import shutil
@@ -14,7 +14,13 @@ from torch import nn
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
-SHORT = ["model.num_filters=2", "noise.num_levels=2", "trainer.max_steps=3", "trainer.limit_val_batches=0"]
+SHORT = [
+    "model=ncsnv2",
+    "model.num_filters=2",
+    "noise.num_levels=2",
+    "trainer.max_steps=3",
+    "trainer.limit_val_batches=0",
+]
 DRAW = ["trainer.accelerator=cpu", "trainer.devices=1", "num_samples=4", "sampler.steps_per_level=1"]
 
 

@@ -95,7 +95,7 @@ SAMPLE_WRONG = [
     ("ckpt={ckpt} trajectory=-1", ["trajectory=-1", "at least 0"]),
     ("ckpt={ckpt} sampler.step_size=0", ["sampler.step_size=0", "positive"]),
     ("ckpt={ckpt} sampler.step_sise=1", ["sampler.step_sise", "step_size"]),
-    ("ckpt={ckpt} sampler=ddim", ["ddim", "ald"]),
+    ("ckpt={ckpt} sampler=ddmi", ["ddmi", "ald"]),
     ("ckpt={ckpt} trainer.accelerator=cpu trainer.devices=none", ["trainer", "devices", "int > 0"]),
     ("ckpts={ckpt}", ["ckpts", "ckpt"]),
     ("ckpt={ckpt} compile=maybe", ["compile=maybe", "true or false"]),

@@ -14,7 +14,7 @@ from references import HERE
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ncsn import load_score
+from ncsn import load_score, noise
 from ncsn.checkpoint import TrainedScore, resolve, save_score
 from ncsn.checkpoint.diffusers import WEIGHTS, companions, weights_among
 from ncsn.errors import DataError
@@ -86,19 +86,17 @@ def test_levels_are_the_schedulers(layout: Callable[[str], Path]) -> None:
     assert (float(sigmas[0]), float(sigmas[-1])) == pytest.approx((78.70, 0.0050), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "last"),
-    # the square of the mean root of β₁, β₂; and β₂ = 0.999, where the cosine is cut off
-    [("scaled_linear", 1 - (1 - 1e-4) * (1 - 0.02)), ("squaredcos_cap_v2", 1 - 0.49384 * 0.001)],
-)
-def test_other_schedules(schedule: str, last: float, layout: Callable[[str], Path]) -> None:
+def test_what_else_the_scheduler_says(layout: Callable[[str], Path]) -> None:
     folder = layout("flat")
-    change(
-        folder, "scheduler_config.json", beta_schedule=schedule, num_train_timesteps=2, prediction_type="v_prediction"
-    )
+    first = load_score(folder).config
+    assert first["sampler"] == {"_target_": "ncsn.samplers.DDPM", "clip": True, "variance": "fixed_large"}
+    assert first["noise"]["_target_"] == "ncsn.noise.ddpm"
+    values: dict[str, Any] = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+    change(folder, "scheduler_config.json", **values, num_train_timesteps=10, clip_sample=False, variance_type=...)
     score = load_score(folder)
-    assert float(score.sigmas[0]) == pytest.approx((last / (1 - last)) ** 0.5 / 2, rel=1e-3)
+    torch.testing.assert_close(score.sigmas, noise.cosine(10), rtol=0, atol=0)
     assert score.config["model"]["form"] == "v"
+    assert score.config["sampler"] == {"_target_": "ncsn.samplers.DDPM", "clip": False, "variance": "fixed_small"}
 
 
 def test_it_can_be_kept_as_one_of_ours(layout: Callable[[str], Path], tmp_path: Path) -> None:
@@ -161,11 +159,15 @@ NETWORK, SCHEDULER = "config.json", "scheduler_config.json"
         (SCHEDULER, {"_class_name": "DDIMScheduler"}, "only DDPMScheduler can be read"),
         (SCHEDULER, {"prediction_type": "sample"}, "must be epsilon or v_prediction"),
         (SCHEDULER, {"beta_schedule": "sigmoid"}, "beta_schedule=sigmoid: not supported"),
-        (SCHEDULER, {"beta_end": float("nan")}, "beta_end=nan: must lie between 0 and 1"),
+        (SCHEDULER, {"beta_end": float("nan")}, "beta_max=nan: must be 0 < beta_min"),
         (SCHEDULER, {"num_train_timesteps": 10**12}, "num_train_timesteps=1000000000000: must be an integer"),
         (SCHEDULER, {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr=True: not supported"),
         (SCHEDULER, {"trained_betas": [0.1]}, r"trained_betas=\[0.1\]: not supported"),
         (SCHEDULER, {"beta_start": 1e-300, "beta_end": 1e-299}, "its noise levels are not positive"),
+        (SCHEDULER, {"beta_end": "x"}, "must be numbers"),
+        (SCHEDULER, {"thresholding": True}, "thresholding=True: not supported"),
+        (SCHEDULER, {"clip_sample_range": 2.0}, "with a clip_sample_range of 1"),
+        (SCHEDULER, {"variance_type": "learned"}, "variance_type=learned: not supported"),
         (SCHEDULER, {"brand_new": 1}, "brand_new=1: no key that is known here"),
     ],
 )

@@ -7,14 +7,11 @@ config.json, diffusion_pytorch_model.bin, scheduler_config.json                 
 
 import json
 import logging
-import math
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from ncsn import noise
 from ncsn.checkpoint.diffusers_names import renamed
 from ncsn.checkpoint.trust import plain, shown
 from ncsn.errors import DataError
@@ -63,20 +60,29 @@ _ARGUMENTS = {
 }
 
 _FORMS = {"epsilon": "ddpm", "v_prediction": "v"}
+_SCHEDULES = {"linear": "ncsn.noise.ddpm", "squaredcos_cap_v2": "ncsn.noise.cosine"}
+_LADDERS = {"ncsn.noise.ddpm": noise.ddpm, "ncsn.noise.cosine": noise.cosine}
+_VARIANCES = {f"fixed_{size}{log}": f"fixed_{size}" for size in ("small", "large") for log in ("", "_log")}
 
-_OF_SAMPLING = {
+_SCHEDULER_KEYS = {
+    "beta_end",
+    "beta_schedule",
+    "beta_start",
     "clip_sample",
     "clip_sample_range",
     "dynamic_thresholding_ratio",
+    "num_train_timesteps",
+    "prediction_type",
+    "rescale_betas_zero_snr",
     "sample_max_value",
     "steps_offset",
+    "tensor_format",
     "thresholding",
     "timestep_spacing",
     "timestep_values",
-    "tensor_format",
+    "trained_betas",
     "variance_type",
 }
-"""Keys of scheduler_config.json that a score does not depend on."""
 
 
 def is_weights(path: Path) -> bool:
@@ -115,7 +121,12 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
     scheduler_path = next((place for place in places if place.is_file()), places[0])
     scheduler = _json(scheduler_path, "DDPMScheduler")
     model = _model(network, path.with_name(_NETWORK))
-    form, sigmas = _form_and_levels(scheduler, scheduler_path)
+    form, ladder = _form(scheduler, scheduler_path), _ladder(scheduler, scheduler_path)
+    sampler = _sampler(scheduler, scheduler_path)
+    try:
+        sigmas = _LADDERS[ladder["_target_"]](**{key: value for key, value in ladder.items() if key != "_target_"})
+    except ValueError as error:
+        raise DataError(f"{scheduler_path}: {error}") from error
     weights = renamed(state, model, path)
     size, channels = model["image_size"], model["in_channels"]
     log.warning(
@@ -135,12 +146,8 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
                 "channels": channels,
             },
             "model": {"_target_": "ncsn.networks.UNet", "form": form} | model,
-            "sampler": {
-                "_target_": "ncsn.samplers.AnnealedLangevin",
-                "steps_per_level": 1,  # L = 1000, T = 1
-                "step_size": None,
-                "denoise": True,
-            },
+            "noise": ladder,
+            "sampler": sampler,
         },
         "global_step": 0,
         "weights": "raw",
@@ -218,51 +225,46 @@ def _model(config: dict[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _form_and_levels(config: dict[str, Any], path: Path) -> tuple[str, Tensor]:
-    """What the network estimates, and σ (L,) in units of pixels in [0, 1], descending."""
-    known = {
-        "beta_end",
-        "beta_schedule",
-        "beta_start",
-        "num_train_timesteps",
-        "prediction_type",
-        "rescale_betas_zero_snr",
-        "trained_betas",
-    }
+def _form(config: dict[str, Any], path: Path) -> str:
+    """What the network estimates, as a form of `UNet`; refuses what the ladder and the sampler here cannot be."""
     for key in config:
-        if key not in known and key not in _OF_SAMPLING:
+        if key not in _SCHEDULER_KEYS:
             raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
-    for key in ("trained_betas", "rescale_betas_zero_snr"):
+    for key in ("rescale_betas_zero_snr", "thresholding", "trained_betas"):
         if config.get(key):
             raise DataError(f"{path}: {key}={shown(config[key])}: not supported")
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in _FORMS:
-        raise DataError(f"{path}: prediction_type={shown(prediction)}: not supported, must be {' or '.join(_FORMS)}")
-    L = _number(config, "num_train_timesteps", path, 1, 10**5, 1000)
-    schedule = config.get("beta_schedule", "linear")
-    first, last = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
-    if not all(type(beta) in (int, float) and 0 < beta < 1 for beta in (first, last)):
-        raise DataError(f"{path}: beta_start={shown(first)}, beta_end={shown(last)}: must lie between 0 and 1")
-    betas = _betas(schedule, float(first), float(last), L)
-    if betas is None:
-        known_ones = "linear, scaled_linear or squaredcos_cap_v2"
-        raise DataError(f"{path}: beta_schedule={shown(schedule)}: not supported, must be {known_ones}")
-    alpha_bar = (1 - betas).cumprod(0)
-    sigmas = ((1 - alpha_bar) / alpha_bar).sqrt().flip(0) / 2  # of pixels in [−1, 1]: twice as much
-    return _FORMS[prediction], sigmas.float()
+    return _FORMS[_one_of(config, "prediction_type", path, _FORMS, "epsilon")]
 
 
-def _betas(schedule: Any, first: float, last: float, L: int) -> Tensor | None:
-    """β₁ … β_L, float64."""
-    if schedule == "linear":
-        return torch.linspace(first, last, L, dtype=torch.float64)
-    if schedule == "scaled_linear":
-        return torch.linspace(first**0.5, last**0.5, L, dtype=torch.float64).square()
-    if schedule == "squaredcos_cap_v2":
-        t = torch.arange(L + 1, dtype=torch.float64) / L
-        alpha_bar = ((t + 0.008) / 1.008 * math.pi / 2).cos().square()
-        return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999)
-    return None
+def _ladder(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The node of the noise levels."""
+    ladder = _SCHEDULES[_one_of(config, "beta_schedule", path, _SCHEDULES, "linear")]
+    node: dict[str, Any] = {
+        "_target_": ladder,
+        "num_levels": _number(config, "num_train_timesteps", path, 2, 10**5, 1000),
+    }
+    if ladder == "ncsn.noise.cosine":
+        return node
+    betas = {"beta_min": config.get("beta_start", 1e-4), "beta_max": config.get("beta_end", 0.02)}
+    if not all(type(beta) in (int, float) for beta in betas.values()):
+        raise DataError(f"{path}: beta_start and beta_end must be numbers, not {shown(list(betas.values()))}")
+    return node | betas
+
+
+def _sampler(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The node of the sampler: every level, as in training."""
+    variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
+    clip = config.get("clip_sample", True)
+    if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):
+        raise DataError(f"{path}: clip_sample: not supported, must be false, or true with a clip_sample_range of 1")
+    return {"_target_": "ncsn.samplers.DDPM", "clip": clip, "variance": variance}
+
+
+def _one_of(config: dict[str, Any], key: str, path: Path, known: Collection[str], default: str) -> str:
+    value = config.get(key, default)
+    if not isinstance(value, str) or value not in known:
+        raise DataError(f"{path}: {key}={shown(value)}: not supported, must be {' or '.join(known)}")
+    return value
 
 
 def _list(config: dict[str, Any], key: str, kind: type, path: Path) -> list[Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from offline_wandb import wandb_run
 from PIL import Image
 
@@ -610,7 +609,7 @@ def test_without_inceptions_weights_the_way_out_is_told(
         raise OSError("no network")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setattr("pooch.retrieve", unreachable)
     outcome = call("evaluate", f"ckpt={checkpoint(trained)}", *CLASSIFIER[:2], cwd=tmp_path, check=False)
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from elsewhere import held_elsewhere
 
 from ncsn.files import link, one_process_at_a_time, write_text
 
@@ -33,11 +34,6 @@ def test_a_link_follows_its_target_also_where_symbolic_ones_are_refused(
         link(tmp_path / "best", text)
         assert (tmp_path / "best").read_text() == text
     assert (tmp_path / "best").is_symlink() == symbolic
-
-
-def held_elsewhere(path: Path, sent: object) -> None:
-    with one_process_at_a_time(path, wait=False) as held:
-        sent.put(held)  # type: ignore[attr-defined]
 
 
 def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:

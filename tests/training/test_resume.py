@@ -1,6 +1,7 @@
 """A run that goes on equals one that was never interrupted, and nothing is lost when it may not go on."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ Command = Callable[..., Any]
 
 VARIANTS = {
     "plain": [],
-    "augmented": ["data.flip=true", "data.dequantize=true"],
+    "augmented, clipped, odd numbers of steps": [
+        "data.flip=true",
+        "data.dequantize=true",
+        "trainer.gradient_clip_val=0.1",
+        "callbacks.checkpoint.every_n_train_steps=4",
+        "trainer.val_check_interval=5",
+    ],
     "accumulated": ["trainer.accumulate_grad_batches=2"],
-    "clipped": ["trainer.gradient_clip_val=0.1"],
     "without average": ["callbacks.ema=null"],
-    "odd number of steps": ["callbacks.checkpoint.every_n_train_steps=4", "trainer.val_check_interval=5"],
 }
 
 
@@ -61,21 +66,18 @@ def test_nothing_to_resume_starts_anew(call: Command, tiny: list[str], only_run:
     assert last(only_run(tmp_path))["global_step"] == 1
 
 
-def test_one_checkpoint_where_the_last_step_is_at_the_interval(
-    call: Command, tiny: list[str], only_run: Command, tmp_path: Path
-) -> None:
-    call("train", *tiny, "trainer.max_steps=2", cwd=tmp_path)
-    assert sorted(p.name for p in (only_run(tmp_path) / "checkpoints").iterdir()) == [
-        "last.ckpt",
-        "step_0000002.ckpt",
-    ]
-
-
 @pytest.fixture(scope="module")
 def finished(call: Command, tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("finished")
     call("train", *tiny, "trainer.max_steps=2", cwd=cwd)
     return cwd
+
+
+def test_one_checkpoint_where_the_last_step_is_at_the_interval(finished: Path, only_run: Command) -> None:
+    assert sorted(p.name for p in (only_run(finished) / "checkpoints").iterdir()) == [
+        "last.ckpt",
+        "step_0000002.ckpt",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,10 +95,9 @@ def test_a_refused_resume_names_the_key_and_loses_nothing(
 
 
 def test_after_a_refused_resume_the_run_still_goes_on(
-    call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+    finished: Path, call: Command, only_run: Command, tmp_path: Path
 ) -> None:
-    call("train", *tiny, "trainer.max_steps=2", cwd=tmp_path)
-    folder = only_run(tmp_path)
+    folder = shutil.copytree(only_run(finished), tmp_path / "run", symlinks=True)
     call("train", f"resume={folder}", "model.num_filters=6", cwd=tmp_path, check=False)
     call("train", f"resume={folder}", "trainer.max_steps=3", cwd=tmp_path)
     assert last(folder)["global_step"] == 3

@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ from ncsn.samplers import (
     ConsistentAnnealedSampling,
     DivergedError,
     Sampler,
-    start,
+    num_evaluations,
 )
+from ncsn.sampling.drawing import draw
+from ncsn.sampling.tasks import Generate
 
 WHERE = device()
 BATCH = 250

@@ -13,13 +13,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from harness import device, save
 from torch import Tensor
-from tqdm import tqdm
 
 from ncsn import load_score, noise
 from ncsn.checkpoint import TrainedScore
@@ -31,15 +31,16 @@ from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import compute_scores
 from ncsn.images import to_uint8
 from ncsn.networks.compiled import compile_in_place, round_weights
-from ncsn.random import Draws
 from ncsn.samplers import (
     AnnealedLangevin,
     BudgetedLangevin,
     ConsistentAnnealedSampling,
     DivergedError,
     Sampler,
-    start,
+    num_evaluations,
 )
+from ncsn.sampling.drawing import draw
+from ncsn.sampling.tasks import Generate
 
 WHERE = device()
 BATCH = 250
@@ -70,21 +71,16 @@ class Drawn:
     def __call__(self, sampler: Sampler, sigmas: Tensor, *, seed: int = 0, fast: bool = True) -> dict[str, Any]:
         images, began = [], time.perf_counter()
         try:
-            for number in range(-(-self.samples // BATCH)):
-                draws = Draws(seed, "sample", number, device=WHERE)
-                shape = (min(BATCH, self.samples - number * BATCH), *self.score.image_shape)
-                x = start(sampler, shape, sigmas, draws)
-                with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
-                    run = sampler(self.score.network, x, sigmas, normal=draws.normal)
-                    for state in tqdm(run, total=sampler.num_steps(len(sigmas)), leave=False):
-                        x = state.x
-                images.append(torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2))
+            task = Generate(score=replace(self.score, sigmas=sigmas), sampler=sampler, num_samples=self.samples)
+            with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+                for _, x in draw(task, batch_size=BATCH, seed=seed, device=WHERE):
+                    images.append(torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2))
         except DivergedError as error:
             return {"diverged": str(error)}
         seconds = time.perf_counter() - began
         features = extract(self.classifier, images, WHERE)
         scores = compute_scores(features, self.reference, which=["frechet"], device=WHERE)
-        evaluations = sampler.num_steps(len(sigmas))
+        evaluations = num_evaluations(sampler, len(sigmas))
         return {"evaluations": evaluations, **scores, "seconds": round(seconds, 1)}
 
 

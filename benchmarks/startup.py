@@ -45,7 +45,7 @@ def main() -> None:
         ratios = [own / torch_alone for own, torch_alone in zip(seconds, first, strict=True)]
         results[name] = {
             "seconds": round(statistics.median(seconds), 3),
-            "times_import_torch": round(statistics.median(seconds) / statistics.median(first), 2),
+            "times_import_torch": round(statistics.median(ratios), 2),
             "quartiles": [round(q, 2) for q in statistics.quantiles(ratios, n=4, method="inclusive")[::2]],
         }
         print(name, results[name])

@@ -1,5 +1,6 @@
 """`ncsn`: its help, what it refuses, what it imports, the user's own configurations, warnings and errors."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -155,6 +156,17 @@ def test_an_error_of_a_spawned_process_is_told_in_one_line(task: Command, call: 
     outcome = call("noise", cwd=tmp_path, check=False)
     assert outcome.status == 2
     assert outcome.err.splitlines() == ["error: pictures/a.png: missing"]
+
+
+def test_a_full_disk_is_told_in_one_line(task: Command, call: Command, tmp_path: Path) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/metrics.csv")
+
+    task(fill)
+    outcome = call("noise", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: runs/x/metrics.csv: cannot be written (No space left on device)")
 
 
 def test_processes_that_a_command_starts_tell_errors_as_it_does(task: Command, call: Command, tmp_path: Path) -> None:

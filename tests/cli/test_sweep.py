@@ -81,11 +81,15 @@ def test_a_finished_job_of_another_configuration_is_not_taken_for_this_one(
 ) -> None:
     arguments = ["-m", "noise.sigma_max=1", "sweep=mine", "hydra.sweep.subdir=job", *short]
     call("train", *arguments, cwd=tmp_path)
-    before = touched(tmp_path / "runs/sweeps/mine/job/checkpoints")
+    job = tmp_path / "runs/sweeps/mine/job"
+    before = touched(job / "checkpoints"), (job / "result.json").read_bytes(), (job / "config.yaml").read_bytes()
     outcome = call("train", *arguments, "optimizer.lr=0.1", cwd=tmp_path, check=False)
     assert outcome.status == 2
     assert "another configuration" in outcome.err
-    assert touched(tmp_path / "runs/sweeps/mine/job/checkpoints") == before
+    after = touched(job / "checkpoints"), (job / "result.json").read_bytes(), (job / "config.yaml").read_bytes()
+    assert after == before
+    again = call("train", *arguments, "trust=[mine.Network]", cwd=tmp_path)  # is no part of what is trained
+    assert "finished before, not run again" in again.out
 
 
 def test_several_devices_a_job_are_refused_by_name(call: Command, short: list[str], tmp_path: Path) -> None:

@@ -83,3 +83,23 @@ def test_the_link_holds_when_the_run_is_moved(run: Path, tmp_path_factory: pytes
     add(run, 2, 3.0)
     moved = run.rename(tmp_path_factory.mktemp("elsewhere") / "run")
     assert best_in(moved) == "weights 2"
+
+
+def test_a_kind_that_comes_back_goes_on_with_its_own_curve(run: Path) -> None:
+    """Another process has scored the same checkpoints with more samples in between."""
+    for step, value in ((2, 1.0), (4, 5.0)):
+        add(run, step, value)
+    add(run, 2, 3.0, criterion="fid_50k")
+    assert not add(run, 10, 7.0)
+    assert best_in(run) == "weights 2"
+    assert steps(run) == [2, 4, 10]
+    add(run, 4, 2.0, criterion="fid_50k")
+    assert steps(run) == [2, 4]
+    assert best_in(run) == "weights 4"
+
+
+def test_what_another_process_has_added_is_not_lost(run: Path) -> None:
+    one, other = Curve.read(Run(run)), Curve.read(Run(run))
+    one.add(checkpoint(run, 2), {"fid_1k": 1.0}, SETTINGS)
+    other.add(checkpoint(run, 4), {"fid_1k": 2.0}, SETTINGS)
+    assert steps(run) == [2, 4]

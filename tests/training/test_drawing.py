@@ -34,6 +34,12 @@ class Module(nn.Module):
         self.device, self.hparams = torch.device("cpu"), {"data": {}}
 
 
+@pytest.fixture(autouse=True)
+def no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing.distributed, "new_group", lambda **_: None)
+    monkeypatch.setattr(drawing.distributed, "destroy_process_group", lambda group: None)
+
+
 def a_trainer(rank: int = 0, world_size: int = 1) -> Any:
     return Mock(
         global_rank=rank,
@@ -55,7 +61,7 @@ def test_each_process_draws_its_own_batches_and_the_first_gets_them_in_order(mon
     for attempt in range(2):  # the first time every process leaves its part, the second it gets those of all
         for rank in range(2):
 
-            def gather(everyone: list[Any], mine: Any, rank: int = rank) -> None:
+            def gather(everyone: list[Any], mine: Any, rank: int = rank, **_: Any) -> None:
                 parts[rank] = mine
                 everyone[:] = [parts.get(0, mine), parts.get(1, mine)]
 
@@ -71,7 +77,7 @@ def test_each_process_draws_its_own_batches_and_the_first_gets_them_in_order(mon
 def test_chains_that_diverge_anywhere_end_it_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = DivergedError(0, 0, 1.0, 0.1)
 
-    def gather(everyone: list[Any], mine: Any) -> None:
+    def gather(everyone: list[Any], mine: Any, **_: Any) -> None:
         everyone[:] = [mine, pickle.loads(pickle.dumps(({}, elsewhere)))]
 
     monkeypatch.setattr(drawing.distributed, "all_gather_object", gather)

@@ -78,6 +78,7 @@ TRAINING = (
 """What the record of a run may name when it is resumed: what `conf` names for train.py, and PyTorch's optimisers."""
 
 _DEEPEST = 20
+_DATA_FOLDERS = ("data.root", "data.cache_dir")
 _DEFAULT_ROOT = "data"
 
 
@@ -135,6 +136,38 @@ def check_targets(config: dict[str, Any], path: Path, trust: Collection[str] = (
                 )
         for special in _special_keys(config[key], trust):
             raise DataError(f"{path}: refused: {key} in its configuration has the key {special}")
+
+
+def refusals(value: Any, key: str, trust: Collection[str], exempt: Collection[str] = ()) -> Iterator[str]:
+    """What the record of a run may not say when it is resumed, of a value and all that is in it.
+
+    Args:
+        value: of a key.
+        key: its path.
+        trust: import paths of the user's own classes.
+        exempt: keys that the command line sets.
+    """
+    name = re.split(r"[.\[\]]+", key.strip("[]."))[-1]
+    if isinstance(value, dict):
+        for below, item in value.items():
+            yield from refusals(item, f"{key}.{below}" if key else str(below), trust, exempt)
+    elif isinstance(value, list):
+        for item in value:
+            yield from refusals(item, key, trust, exempt)
+    elif key in exempt:
+        return
+    elif value is not None and type(value) not in (bool, int, float, str):
+        yield "is no plain value"
+    elif name == "_target_":
+        if value not in (*TRAINING, *trust, None):
+            yield f"names {shown(value)}, no class of this project (if it is one of yours: trust=[{shown(value)}])"
+    elif name in SPECIAL_KEYS and not (name == "_partial_" and isinstance(value, bool)):
+        yield f"sets {name}"
+    elif isinstance(value, str) and key in _DATA_FOLDERS:
+        if is_elsewhere(value) and not holds_decoded_images(Path(value, "cache" if name == "root" else "")):
+            yield "leads to a folder that holds no decoded images"
+    elif isinstance(value, str) and key != "run_root" and is_elsewhere(value):  # resuming has no use for run_root
+        yield "leads to another folder"
 
 
 def targets(node: Any) -> Iterator[Any]:

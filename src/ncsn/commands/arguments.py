@@ -11,6 +11,8 @@ from hydra.errors import HydraException
 
 from ncsn.config import slug
 
+OF_THE_CALL = ("resume", "sweep", "trust")  # keys that are no part of what is trained
+
 _TAKE_A_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c"}
 _TAKE_A_VALUE |= {"--package", "-p", "--experimental-rerun"}
 _STRUCTURES = re.compile(r"""["'\[{(]|\w+\(""")  # quotes, lists, dictionaries, Hydra's functions
@@ -45,7 +47,8 @@ def with_name(overrides: Sequence[str]) -> list[str]:
     """A sweep's overrides with a name for its folder: the one given, or one made of what it varies."""
     if any(override.startswith("sweep=") for override in overrides):
         return list(overrides)
-    varied = [o for o in overrides if "=" in o and not o.startswith(("hydra.", "hydra/", "resume="))]
+    of_the_call = tuple(f"{key}=" for key in OF_THE_CALL)
+    varied = [o for o in overrides if "=" in o and not o.startswith(("hydra.", "hydra/", *of_the_call))]
     return [*overrides, f"sweep={slug('_'.join(varied))}"]
 
 

@@ -4,6 +4,7 @@ What this module imports is paid for at every start, a misspelt key and `--help`
 and with it PyTorch and Lightning, is imported once its configuration is composed.
 """
 
+import errno
 import importlib.metadata
 import logging
 import os
@@ -193,6 +194,9 @@ def _keys_at(path: str, command: str, arguments: Sequence[str]) -> list[str]:
     return []
 
 
+_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
 def _import(name: str) -> Callable[..., Any]:
     module, _, function = name.rpartition(".")
     return getattr(import_module(module), function)
@@ -207,6 +211,11 @@ def _told_to_the_user(error: Exception) -> UserError | None:
     """What ends the program with one line instead of a traceback; None for what is a defect of this project."""
     if isinstance(error, UserError):
         return error
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return UserError(
+            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); what is complete is kept: make "
+            "room, or name another folder (out=…, hydra.run.dir=…, data.cache_dir=…), and call again"
+        )
     if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
         last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)
         return UserError(" ".join(last[1].split())) if last else None

@@ -227,7 +227,7 @@ def _check_combination(config: DictConfig) -> None:
     for key in ("num_samples", "against") if config.ckpt is None else ():
         if config[key] is not None:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
-    if config.ckpt is not None and Path(config.ckpt).expanduser().is_dir():
+    if config.ckpt is not None and Run(Path(config.ckpt).expanduser()).checkpoints():
         if config.out is not None:
             raise ConfigError(
                 f"out={config.out}: each checkpoint of a run has a folder of its own; leave it out, or give one "

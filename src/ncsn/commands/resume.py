@@ -23,8 +23,7 @@ from ncsn.commands.arguments import search_path
 from ncsn.errors import ConfigError, DataError
 from ncsn.runs.folder import Run
 
-_NOT_RECORDED = {"resume", "trust"}  # of this call alone
-_DATA_FOLDERS = ("data.root", "data.cache_dir")
+_NOT_RECORDED = ("resume", "trust")  # they are said anew
 _HARMLESS = re.compile(
     r"\$\{(?:[\w.]+|(?:published|slug|now):(?:[^${}]|\$\{[\w.]+\})*)\}"
 )  # interpolations of `conf`
@@ -114,13 +113,13 @@ def _check_override(text: str, record: Path, trust: Collection[str]) -> None:
     Raises:
         DataError: with how to give it on the command line instead.
     """
-    from ncsn.checkpoint.trust import shown
+    from ncsn.checkpoint.trust import refusals, shown
 
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise DataError(f"{record}: damaged ({shown(text)} is no override, key=value)") from error
-    reason = _reaches(override) or next(_refusals(override.value(), override.key_or_group, trust), None)
+    reason = _reaches(override) or next(refusals(override.value(), override.key_or_group, trust), None)
     if reason is None and "${" in text:
         reason = "is an interpolation"
     if reason is not None:
@@ -137,43 +136,6 @@ def _reaches(override: Override) -> str | None:
     if override.package is not None:
         return "puts a group elsewhere"
     return "is a sweep" if override.is_sweep_override() else None
-
-
-def _refusals(value: Any, key: str, trust: Collection[str], exempt: Collection[str] = ()) -> Iterator[str]:
-    """What a record may not say, of a value in plain containers and all that is in it.
-
-    Args:
-        value: of a key.
-        key: its path.
-        trust: import paths of the user's own classes.
-        exempt: keys that the command line sets.
-    """
-    from ncsn.checkpoint.trust import TRAINING, holds_decoded_images, is_elsewhere, shown
-    from ncsn.config import SPECIAL_KEYS
-
-    name = re.split(r"[.\[\]]+", key.strip("[]."))[-1]
-    if isinstance(value, dict):
-        for below, item in value.items():
-            yield from _refusals(item, f"{key}.{below}" if key else str(below), trust, exempt)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _refusals(item, key, trust, exempt)
-    elif key in exempt:
-        return
-    elif value is not None and type(value) not in (bool, int, float, str):
-        yield "is no plain value"
-    elif name == "_target_":
-        if value not in (*TRAINING, *trust, None):
-            yield f"names {shown(value)}, no class of this project (if it is one of yours: trust=[{shown(value)}])"
-    elif name in SPECIAL_KEYS and not (name == "_partial_" and isinstance(value, bool)):
-        yield f"sets {name}"
-    elif isinstance(value, str) and key in _DATA_FOLDERS:
-        if is_elsewhere(value) and not holds_decoded_images(Path(value, "cache" if name == "root" else "")):
-            yield "leads to a folder that holds no decoded images"
-    elif (
-        isinstance(value, str) and key != "run_root" and is_elsewhere(value)
-    ):  # run_root: resuming makes no use of it
-        yield "leads to another folder"
 
 
 def _recorded_folder(run: Run) -> Path | None:
@@ -194,6 +156,8 @@ def _check_folder(
     Raises:
         DataError: with how to use it all the same.
     """
+    from ncsn.checkpoint.trust import refusals
+
     own = [o for key, o in whole.items() if not key.startswith(("hydra.", "hydra/"))]
     with initialize_config_dir(str(conf), version_base="1.3"):
         found, usual = (
@@ -202,7 +166,7 @@ def _check_folder(
         )
     assert isinstance(found, dict)
     assert isinstance(usual, dict)
-    reasons = list(_refusals({k: v for k, v in found.items() if k != "hydra"}, "", trust, given))
+    reasons = list(refusals({k: v for k, v in found.items() if k != "hydra"}, "", trust, given))
     reasons += [
         f"has the interpolation {text}" for text in _interpolations(found) if text not in "".join(given.values())
     ]

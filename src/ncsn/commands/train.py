@@ -1,6 +1,7 @@
 """`ncsn train`: one run, or one job of a sweep."""
 
 import logging
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from ncsn.checkpoint.reading import check_resumable
+from ncsn.commands.arguments import OF_THE_CALL
 from ncsn.config import build, check
 from ncsn.errors import ConfigError, DataError, UserError
 from ncsn.report import refresh_report
@@ -77,7 +79,7 @@ class Job:
         run: whose folder is Hydra's output folder.
         in_sweep: it is one of several.
         overrides: of the command line, `key=value`.
-        holds_a_run: there were checkpoints already, so that what is refused leaves the folder alone.
+        holds_a_run: it has checkpoints or a finished job already, so that what is refused leaves the folder alone.
     """
 
     run: Run
@@ -89,14 +91,15 @@ class Job:
     def current(cls) -> "Job":
         hydra = HydraConfig.get()
         run, in_sweep = Run(Path(hydra.runtime.output_dir)), hydra.mode == RunMode.MULTIRUN
-        return cls(run, in_sweep, list(hydra.overrides.task), not in_sweep and bool(run.checkpoints()))
+        holds_a_run = (run.result() or {}).get("status") == "finished" if in_sweep else bool(run.checkpoints())
+        return cls(run, in_sweep, list(hydra.overrides.task), holds_a_run)
 
     def finished_before(self, config: DictConfig) -> dict[str, float] | None:
         """Metrics of a job of a sweep that finished with this very configuration."""
         result = self.run.result() if self.in_sweep else None
         if result is None or result.get("status") != "finished":
             return None
-        if self.run.config() | {"resume": None} != _plain(config) | {"resume": None}:
+        if _comparable(self.run.config()) != _comparable(_plain(config)):
             raise ConfigError(
                 f"{self.run.path} holds a finished job of another configuration; name this sweep: sweep=…"
             )
@@ -108,9 +111,7 @@ class Job:
         if global_rank():
             return
         given = dict(o.lstrip("+~").split("=", 1) for o in self.overrides if "=" in o)
-        self.run.write_result(
-            overrides={k: v for k, v in given.items() if k not in ("sweep", "resume", "trust")}, **result
-        )
+        self.run.write_result(overrides={k: v for k, v in given.items() if k not in OF_THE_CALL}, **result)
         if self.in_sweep:
             write_sweep_table(self.run.path.parent)
 
@@ -144,8 +145,9 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     record = LambdaCallback(on_fit_start=partial(_record, config, job))
     callbacks = [*build_callbacks(config, job.run, sampler), record]
     loggers = build_loggers(config.logger, job.run)
-    # A folder of its own: on a cluster, Lightning goes on with any hpc_ckpt_*.ckpt that it finds in the folder.
-    options: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(job.run.path)}
+    # On a cluster, Lightning goes on with any hpc_ckpt_*.ckpt in this folder, which other processes may not know.
+    root = os.devnull if global_rank() else str(job.run.path)
+    options: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": root}
     trainer: Trainer = build(config.trainer, "trainer", **options)
     if job.in_sweep:
         _refuse_subprocesses(trainer)
@@ -154,8 +156,8 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
         log.info(f"run folder: {job.run.path}" + (f"\nresuming from {checkpoint}" if checkpoint else ""))
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     metrics = dict(trainer.callback_metrics)
-    last = job.run.newest_checkpoint()
-    if last is not None and not _validated_at_the_end(trainer):
+    last: Path = trainer.strategy.broadcast(job.run.checkpoint(trainer.global_step))
+    if last.is_file() and not _validated_at_the_end(trainer):
         trainer.validate(model, data, ckpt_path=last, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
     return {name: float(value) for name, value in metrics.items() if name not in ("loss", "step")}
@@ -173,9 +175,18 @@ def _shape(config: DictConfig) -> tuple[int, int, int]:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(config)
+    container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes a job of a sweep another one: not where its callbacks' classes lie, nor what concerns the call."""
+    callbacks = {
+        name: node and node | {"_target_": str(node.get("_target_")).rpartition(".")[2]}
+        for name, node in config.get("callbacks", {}).items()
+    }
+    return {k: v for k, v in config.items() if k not in OF_THE_CALL} | {"callbacks": callbacks}
 
 
 def _validated_at_the_end(trainer: Trainer) -> bool:
@@ -196,6 +207,8 @@ def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
     elif checkpoint is None and isinstance(resume, str):
         raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
     elif checkpoint is not None and not resume and not job.in_sweep:
+        if global_rank():  # whose folder is the working folder, until it resumes
+            return None
         raise ConfigError(
             f"hydra.run.dir={run.path}: holds a run already; go on with it (resume=true) or name another"
         )

@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import Score, ScoreSettings, compute_scores
-from ncsn.files import atomically, digest, write_text
+from ncsn.files import atomically, digest, one_process_at_a_time, write_text
 from ncsn.images import save_png
 
 
@@ -151,10 +151,23 @@ class Evaluator:
             against: another network, whose held-out loss is put beside that of `origin`.
             seconds: spent on them before.
         """
+        first = self.trainer.is_global_zero
+        with one_process_at_a_time(folder / "evaluation") if first else nullcontext():
+            return self._evaluated(images, folder, origin, against, seconds)
+
+    def _evaluated(
+        self,
+        images: ImageSet,
+        folder: Path,
+        origin: Origin,
+        against: Network | None,
+        seconds: dict[str, float] | None,
+    ) -> dict[str, Any] | None:
         protocol = self._protocol(images, origin, against)
         kept = folder / "evaluations" / digest(protocol)
         record = _read(kept / "evaluation.json")
-        if record is None or record.get("protocol") != protocol:
+        known = record is not None and record.get("protocol") == protocol
+        if not self.trainer.strategy.broadcast(known):
             seconds = {} if seconds is None else seconds
             parts = {key: protocol[key] for key in ("samples", "features")} | {"batch_size": self.batch_size}
             unfinished = folder / f".features-{digest(parts)}"
@@ -167,7 +180,7 @@ class Evaluator:
                 record["seconds"] = {name: round(value, 1) for name, value in seconds.items()}
                 record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torch-fidelity")}
                 write_text(kept / "evaluation.json", json.dumps(record, indent=2))
-                shutil.rmtree(unfinished)
+                shutil.rmtree(unfinished, ignore_errors=True)
         if record is None or not self.trainer.is_global_zero:
             return None
         for name in ("evaluation.json", "neighbours.png"):

@@ -40,7 +40,7 @@ class _Writer(ExperimentWriter):
 
 
 class CSVLogger(LightningCSVLogger):
-    """Writes `<save_dir>/metrics.csv`, a row a logged step."""
+    """Writes `<save_dir>/metrics.csv`, one row per logged step."""
 
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 1) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ncsn.errors import DataError
-from ncsn.files import digest, link, write_text
+from ncsn.files import digest, link, one_process_at_a_time, write_text
 from ncsn.runs.folder import Run, step_of
 
 
@@ -30,20 +30,11 @@ class Curve:
             DataError: the file is damaged.
         """
         curve = cls(run)
-        if not curve.path.is_file():
-            return curve
-        try:
-            record = json.loads(curve.path.read_text("utf-8"))
-            curve.criterion, curve.settings = record["criterion"], record.get("settings", {})
-            there = {path.name for path in run.checkpoints()}
-            curve.checkpoints = [c for c in record["checkpoints"] if c["checkpoint"] in there]
-            assert all(isinstance(c["scores"][curve.criterion], float | int) for c in curve.checkpoints)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-            raise DataError(f"{curve.path}: damaged; move it away, and checkpoints are scored anew") from error
+        curve._load(curve.path)
         return curve
 
     def add(self, checkpoint: Path, scores: dict[str, float], settings: dict[str, Any]) -> bool:
-        """Adds a checkpoint or replaces its scores.
+        """Adds a checkpoint, or replaces its scores, in the curve as it is on disk now.
 
         Args:
             checkpoint: step_0005000.ckpt.
@@ -52,24 +43,30 @@ class Curve:
 
         Returns:
             Whether it is the best now.
+
+        Raises:
+            DataError: the file is damaged.
         """
         criterion = next(name for name in scores if name.startswith("fid_") or "_frechet_" in name)
-        if (criterion, settings) != (self.criterion, self.settings):
-            self._keep()
-            self.criterion, self.settings, self.checkpoints = criterion, settings, []
-        step = step_of(checkpoint) or 0
-        entry = {"step": step, "checkpoint": checkpoint.name, "scores": scores}
-        self.checkpoints = sorted(
-            [c for c in self.checkpoints if c["step"] != step] + [entry], key=lambda c: c["step"]
-        )
-        record = {
-            "criterion": criterion,
-            "best": self.best["step"],
-            "settings": settings,
-            "checkpoints": self.checkpoints,
-        }
-        write_text(self.path, json.dumps(record, indent=2))
-        self._link()
+        with one_process_at_a_time(self.path):
+            self._load(self.path)
+            if (criterion, settings) != (self.criterion, self.settings):
+                if self.path.is_file():
+                    self.path.rename(self._kept_as())
+                self.criterion, self.settings, self.checkpoints = criterion, settings, []
+                self._load(self._kept_as())  # of the last time that this was asked for
+            step = step_of(checkpoint) or 0
+            entry = {"step": step, "checkpoint": checkpoint.name, "scores": scores}
+            others = [c for c in self.checkpoints if c["step"] != step]
+            self.checkpoints = sorted([*others, entry], key=lambda c: c["step"])
+            record = {
+                "criterion": criterion,
+                "best": self.best["step"],
+                "settings": settings,
+                "checkpoints": self.checkpoints,
+            }
+            write_text(self.path, json.dumps(record, indent=2))
+            link(self.run.checkpoint_folder / "best.ckpt", self.best["checkpoint"])
         return self.best is entry
 
     @property
@@ -77,13 +74,21 @@ class Curve:
         """The checkpoint with the least Fréchet distance."""
         return min(self.checkpoints, key=lambda c: c["scores"][self.criterion])
 
-    def _keep(self) -> None:
-        """Gives a curve of another kind a name of its own."""
-        if self.path.is_file():
-            self.path.rename(self.path.with_name(f"curve_{self.criterion}_{digest(self.settings)}.json"))
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            return
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            self.criterion, self.settings = record["criterion"], record.get("settings", {})
+            there = {path.name for path in self.run.checkpoints()}
+            self.checkpoints = [c for c in record["checkpoints"] if c["checkpoint"] in there]
+            assert all(isinstance(c["scores"][self.criterion], float | int) for c in self.checkpoints)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+            raise DataError(f"{path}: damaged; move it away, and checkpoints are scored anew") from error
 
-    def _link(self) -> None:
-        link(self.run.checkpoint_folder / "best.ckpt", self.best["checkpoint"])
+    def _kept_as(self) -> Path:
+        """Where a curve waits while there is another."""
+        return self.path.with_name(f"curve_{self.criterion}_{digest(self.settings)}.json")
 
     def __str__(self) -> str:
         rows = [

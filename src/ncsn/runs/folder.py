@@ -112,7 +112,8 @@ class Run:
         return config
 
     def record_config(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """Writes the configuration, and what the command line changed in it."""
+        """Writes the configuration, and what the command line changed in it; how it ended is open again."""
+        (self.path / "result.json").unlink(missing_ok=True)
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
         write_text(self.path / "overrides.yaml", yaml.safe_dump(overrides))
 

@@ -38,7 +38,8 @@ def build_dashboards(nodes: DictConfig, run: Run, *, evaluation: bool = False) -
         if name == "wandb":
             if node.mode not in (None, "online", "offline", "disabled"):
                 raise ConfigError(f"logger.wandb.mode={node.mode}: must be online, offline, disabled or null")
-            arguments |= {"id": run.record()["id"], "name": f"{run.path.parent.name}/{run.path.name}"}
+            folder = run.path.absolute()
+            arguments |= {"id": run.record()["id"], "name": f"{folder.parent.name}/{folder.name}"}
             if evaluation:
                 arguments |= {"id": f"{arguments['id']}-evaluation", "name": f"{arguments['name']} evaluation"}
                 arguments |= {"job_type": "evaluate", "group": run.config().get("sweep")}

@@ -4,11 +4,16 @@ import csv
 import json
 from pathlib import Path
 
-from ncsn.files import atomically
+from ncsn.files import atomically, one_process_at_a_time
 
 
 def write_sweep_table(sweep: Path) -> Path:
     """Writes `results.csv`: one row per job, with its overrides and how it ended."""
+    with one_process_at_a_time(sweep / "results.csv"):
+        return _write(sweep)
+
+
+def _write(sweep: Path) -> Path:
     results = [(path.parent.name, json.loads(path.read_text())) for path in sorted(sweep.glob("*/result.json"))]
     rows = [
         {"job": job, "status": r["status"]} | r["overrides"] | r.get("metrics", {}) | {"error": r.get("error", "")}

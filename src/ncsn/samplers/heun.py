@@ -15,7 +15,7 @@ from ncsn.score import Normal
 class Heun(Descent):
     """Heun's method on dx/dσ = −σ s(x, σ), after noise added anew; see `Descent` for the settings not its own.
 
-    A step takes two evaluations of the score, the last one. With `churn` = 0 nothing is drawn.
+    A step takes two evaluations of the score; the last step takes one. With `churn` = 0 nothing is drawn.
 
     Attributes:
         churn: S_churn ≥ 0, noise added in all of the steps together: each raises σ by the factor

@@ -48,7 +48,8 @@ class SampleFolder:
         self.path = path
         record = path / "settings.json"
         if not record.is_file():
-            if path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
+            others = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+            if others and not record.is_file():  # of another process, meanwhile
                 raise ConfigError(f"out={path}: holds other files already; give another folder, or none")
             write_text(record, json.dumps(settings, indent=2))
             return

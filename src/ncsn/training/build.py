@@ -31,7 +31,7 @@ def build_model(config: DictConfig) -> ScoreModel:
         optimizer=build(config.optimizer, "optimizer"),
         scheduler=build(config.scheduler, "scheduler"),
         seed=config.seed,
-        config=OmegaConf.to_container(config),  # type: ignore[arg-type]
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
     )
     if config.compile:
         if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:

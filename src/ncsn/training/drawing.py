@@ -1,7 +1,8 @@
 """Samples of a network while it trains: of its averaged weights, shared out over all processes."""
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 from lightning import LightningModule, Trainer
 from torch import Tensor, distributed, nn
@@ -51,15 +52,27 @@ def draw_while_training(
         diverged = error
     finally:
         pl_module.train(training)
-    everyone: list[tuple[dict[int, T], DivergedError | None]] = [(kept, diverged)] * trainer.world_size
-    if trainer.world_size > 1:
-        distributed.all_gather_object(everyone, (kept, diverged))
+    everyone = gather(trainer, (kept, diverged))
     failures = [failure for _, failure in everyone if failure is not None]
     if failures:
         raise failures[0]
     if not trainer.is_global_zero:
         return []
     return [batch for _, batch in sorted(item for part, _ in everyone for item in part.items())]
+
+
+def gather(trainer: Trainer, mine: T) -> list[T]:
+    """What each process has, on all of them; they wait for each other for as long as it takes.
+
+    Lightning's own groups give up after half an hour, and samples of a large network take longer.
+    """
+    if trainer.world_size == 1:
+        return [mine]
+    everyone: list[Any] = [None] * trainer.world_size
+    group: Any = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
+    distributed.all_gather_object(everyone, mine, group=group)
+    distributed.destroy_process_group(group)
+    return everyone
 
 
 def _score(trainer: Trainer, pl_module: LightningModule) -> TrainedScore:

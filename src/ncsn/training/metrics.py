@@ -27,7 +27,7 @@ class Metrics(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, WandbLogger):  # whose summary is the last value otherwise
-                logger.experiment.define_metric("val/loss", summary="min")
+                logger.experiment.define_metric("val/loss", step_metric="trainer/global_step", summary="min")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start("train", pl_module)

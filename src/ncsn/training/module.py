@@ -29,7 +29,7 @@ class ScoreModel(LightningModule):
         sigmas: the noise levels, (L,); part of the checkpoint.
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
-        scheduler: makes the schedule of its learning rate, a step at a time.
+        scheduler: makes the schedule of its learning rate, per step.
         seed: of the noise and the levels.
         config: the resolved configuration, plain containers only; stored in every checkpoint.
     """

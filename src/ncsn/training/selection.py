@@ -20,7 +20,7 @@ from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.training.checkpoints import Checkpoints
-from ncsn.training.drawing import draw_while_training
+from ncsn.training.drawing import draw_while_training, gather
 from ncsn.training.ema import EMA
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class SelectBest(Callback):
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         first = trainer.is_global_zero
         if not first:
-            trainer.strategy.barrier("features")  # the first process makes what the others read
+            gather(trainer, None)  # the first process makes what the others read
         try:
             self.network = self._features(data, pl_module.device)
             if first:
@@ -86,7 +86,7 @@ class SelectBest(Callback):
                 self.reference = Reference.of(data, "train", self.network, kept, device=pl_module.device)
         finally:
             if first:
-                trainer.strategy.barrier("features")
+                gather(trainer, None)
 
     def _features(self, data: ImageDataModule, device: torch.device) -> FeatureNetwork:
         if self.features == "inception":

@@ -246,6 +246,17 @@ def test_images_in_the_home_folder(save: Save, tmp_path: Path, monkeypatch: pyte
     assert np.array_equal(read_images(a_score(), "~/a.png")[0, 0], noise(0, 8, 8))
 
 
+def test_another_picture_of_what_is_missing_is_another_task(save: Save, tmp_path: Path) -> None:
+    path, identities = save("folder/a.png", noise(0, 8, 8)), []
+    for missing in (slice(0, 4), slice(0, 5)):
+        pixels = np.zeros((8, 8), np.uint8)
+        pixels[missing] = 255
+        options = {"images": str(path), "mask": str(save("mask.png", pixels))}
+        identities.append(Inpaint(score=a_score(), sampler=AnnealedLangevin(), **options).identity)
+    assert identities[0].keys() == identities[1].keys()
+    assert identities[0] != identities[1]
+
+
 # The data set of the run
 
 

@@ -44,7 +44,7 @@ class OfImages(Task):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"given_images": fingerprint(self.given), "num_samples": self.count}
+        return {"given_images": fingerprint(self.given)}
 
     @property
     @abstractmethod
@@ -114,6 +114,11 @@ class Inpaint(Restore):
     mask: str = "left"
     fraction: float = 0.5
     mask_seed: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        assert isinstance(self.known, KnownPixels)
+        return super().settings | {"missing_pixels": fingerprint(self.known.mask)}
 
     def make_known(self, channels: int, height: int, width: int) -> KnownPixels:
         _check_fraction(self.fraction)

@@ -157,5 +157,5 @@ def _check_state(state: Any, path: Path) -> None:
     if not isinstance(state, dict):
         raise DataError(f"{path}: no checkpoint of train.py (its state is no dictionary)")
     for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise DataError(f"{path}: no checkpoint of train.py ({door.shown(name)} in its state is no tensor)")
+        if not isinstance(name, str) or not door.is_plain_tensor(value):
+            raise DataError(f"{path}: no checkpoint of train.py ({door.shown(name)} in its state is no plain tensor)")

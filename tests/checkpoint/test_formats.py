@@ -319,8 +319,14 @@ def many_values() -> list[Any]:
         (lambda c: convert_weights(c, torch.complex64), "is of torch.complex64, not torch.float32, and"),
         (lambda c: convert_weights(c, torch.bool), "is of torch.bool, not torch.float32, and"),
         (lambda c: c["hyper_parameters"]["model"].update(num_filters=10**5), r"has the shape .*, not \(100000,"),
-        (lambda c: c["hyper_parameters"]["model"].update(in_channels=3), r"in_channels=3 .* must be data\.channels=1"),
-        (lambda c: c["hyper_parameters"]["data"].update(image_size=32), r"model\.image_size=28 .* data\.image_size=32"),
+        (
+            lambda c: c["hyper_parameters"]["model"].update(in_channels=3),
+            r"in_channels=3 .* must be data\.channels=1",
+        ),
+        (
+            lambda c: c["hyper_parameters"]["data"].update(image_size=32),
+            r"model\.image_size=28 .* data\.image_size=32",
+        ),
         (lambda c: c["hyper_parameters"].update(more=many_values()), "larger than any configuration"),
         (lambda c: c.update(current_model_state=[1]), "its state is no dictionary"),
         (lambda c: c.update(global_step=torch.tensor(3)), "step="),

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsn.checkpoint.trust import is_plain_tensor, shown
-from ncsn.errors import DataError
+from ncsn.checkpoint.trust import is_plain_tensor
+from ncsn.errors import DataError, shown
 from ncsn.networks.unet import BareUNet
 
 _FIRST_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

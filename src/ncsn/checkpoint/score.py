@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
-from ncsn.checkpoint.trust import NETWORKS, shown
+from ncsn.checkpoint.trust import NETWORKS
 from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError
+from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import atomically
 
 Weights = Literal["ema", "raw"]
@@ -164,7 +164,8 @@ def _check_sizes(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) 
     for key, of_data in (("in_channels", "channels"), ("image_size", "image_size")):
         if model.get(key, data[of_data]) != data[of_data]:
             raise DataError(
-                f"{path}: model.{key}={shown(model[key])} in its configuration: must be data.{of_data}={data[of_data]}"
+                f"{path}: model.{key}={shown(model[key])} in its configuration: "
+                f"must be data.{of_data}={data[of_data]}"
             )
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ncsn.config import SPECIAL_KEYS
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 
 NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2", "ncsn.networks.UNet")
 DATA_SETS = (
@@ -262,7 +262,7 @@ def check_ladder(sigmas: Any, path: Path) -> None:
 
 
 def is_plain_tensor(value: Any) -> bool:
-    """Whether a value of a file is a dense tensor whose every element is there, which takes no more memory than it."""
+    """Whether a value of a file is a dense tensor, and takes no less memory in the file than its shape says."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
@@ -275,9 +275,3 @@ def is_plain_tensor(value: Any) -> bool:
 def is_plain_word(text: str) -> bool:
     """Whether a text can be the name of a file or folder, and leads nowhere else."""
     return re.fullmatch(r"[\w+-][\w .+-]*", text) is not None
-
-
-def shown(value: Any, max_length: int = 100) -> str:
-    """A value of a file in an error: one line, nothing that a terminal minds, not too long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text if len(text) <= max_length else f"{text[:max_length]}…"

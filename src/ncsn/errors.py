@@ -11,3 +11,9 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A file or folder is missing, damaged, or not what it should be."""
+
+
+def shown(value: object, max_length: int = 100) -> str:
+    """A value of a file in an error: one line, nothing that a terminal minds, not too long."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return text if len(text) <= max_length else f"{text[:max_length]}…"

@@ -284,6 +284,19 @@ def test_a_data_set_that_is_not_on_this_machine_is_no_hindrance(good: dict[str, 
     assert load_score(tmp_path / "a.ckpt", trust=["somebody.elses.Data"]).image_shape == (1, 28, 28)
 
 
+def convert_weights(content: dict[str, Any], dtype: torch.dtype) -> None:
+    state = content["state_dict"]
+    state.update({name: value.to(dtype) for name, value in state.items() if name != "sigmas"})
+
+
+def many_values() -> list[Any]:
+    """10¹³ values in a few bytes of a pickle."""
+    values: list[Any] = ["x"] * 10
+    for _ in range(12):
+        values = [values] * 10
+    return values
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -297,7 +310,24 @@ def test_a_data_set_that_is_not_on_this_machine_is_no_hindrance(good: dict[str, 
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([torch.inf, 1.0])), "noise levels are not positive"),
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([1.0, torch.nan])), "noise levels are not positive"),
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([0.1, 1.0])), "noise levels do not descend"),
-        (lambda c: c["state_dict"].update({"network.x": [1.0]}), r"network\.x in its state is no tensor"),
+        (lambda c: c["state_dict"].update({"network.x": [1.0]}), r"network\.x in its state is no plain tensor"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(1).expand(10**12)), "sigmas in its state is no plain"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3, device="meta")), "sigmas in its state is no plain"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to_sparse()), "sigmas in its state is no plain"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to(torch.float8_e4m3fn)), "levels are not a list"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(100_001)), "over 100000 noise levels"),
+        (lambda c: convert_weights(c, torch.complex64), "is of torch.complex64, not torch.float32, and"),
+        (lambda c: convert_weights(c, torch.bool), "is of torch.bool, not torch.float32, and"),
+        (lambda c: c["hyper_parameters"]["model"].update(num_filters=10**5), r"has the shape .*, not \(100000,"),
+        (
+            lambda c: c["hyper_parameters"]["model"].update(in_channels=3),
+            r"in_channels=3 .* must be data\.channels=1",
+        ),
+        (
+            lambda c: c["hyper_parameters"]["data"].update(image_size=32),
+            r"model\.image_size=28 .* data\.image_size=32",
+        ),
+        (lambda c: c["hyper_parameters"].update(more=many_values()), "larger than any configuration"),
         (lambda c: c.update(current_model_state=[1]), "its state is no dictionary"),
         (lambda c: c.update(global_step=torch.tensor(3)), "step="),
         (lambda c: c["hyper_parameters"]["sampler"].pop("_target_"), "no complete sampler"),

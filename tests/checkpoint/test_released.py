@@ -190,6 +190,8 @@ def without(state: State, name: str) -> State:
         (lambda s: s | {"module.more.weight": torch.zeros(8)}, r"more\.weight is no part of the network"),
         (lambda s: s | {"module.sigmas": torch.zeros(232)}, "noise levels are not positive"),
         (lambda s: s | {"module.sigmas": torch.zeros(0)}, "no noise levels"),
+        (lambda s: s | {"module.sigmas": torch.zeros(1).expand(232)}, "tensors"),
+        (lambda s: s | {"module.normalizer.embed.weight": torch.zeros(100_001, 0)}, "over 100000"),
         (lambda s: s | {"module.begin_conv.weight": 3}, "tensors"),
     ],
 )

@@ -175,3 +175,7 @@ def test_a_cache_that_is_missing_or_damaged(tmp_path):
     for load in (cache.load_images, cache.load_meta):
         with pytest.raises(DataError, match="damaged"):
             load(tmp_path / "set")
+    np.savez(tmp_path / "archive.npz", 1)
+    (tmp_path / "archive.npz").rename(tmp_path / "set" / "images.npy")
+    with pytest.raises(DataError, match="damaged"):
+        cache.load_images(tmp_path / "set")

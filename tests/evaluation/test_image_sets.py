@@ -164,3 +164,36 @@ def test_an_npz_with_less_in_it_than_it_says(tmp_path):
         file.write(bytes(8 * 90))
     with pytest.raises(DataError, match="cannot be read"):
         list(images_of(tmp_path / "images.npz").batches(4))
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "compression", "lzma", "negative", "long", "deep"])
+def test_a_hostile_npz_is_told_in_one_line(tmp_path, damage):
+    path = tmp_path / "images.npz"
+    shape = {"negative": (9, -6, -5, 3), "long": (1,) * 9999}.get(damage, (9, 6, 5, 3))
+    method = zipfile.ZIP_LZMA if damage == "lzma" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("arr_0.npy", "w") as file:
+        if damage == "deep":
+            file.write(b"\x93NUMPY\x01\x00" + (9999).to_bytes(2, "little") + b"(" * 9998 + b"\n")
+        else:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        file.write(bytes(9 * 90))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    if damage == "encrypted":
+        content[6] |= 1
+        content[entry + 8] |= 1
+    elif damage == "compression":
+        content[8] = content[entry + 10] = 99
+    elif damage == "lzma":
+        content[46:60] = bytes([0xFF] * 14)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"images\.npz: expected") as raised:
+        images_of(path)
+    assert str(raised.value).isprintable()
+
+
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    save_folder(tmp_path, some_images(1))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(DataError, match=r"000\.png: not an image that can be used"):
+        images_of(tmp_path)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ncsn.checkpoint.trust import MOST_LEVELS
 from ncsn.networks.ncsnv2 import Depth
 
 Architecture = Literal["NCSN", "NCSNv2"]
@@ -144,8 +145,8 @@ class Shapes:
 
         filters, channels, _, _ = shape("begin_conv.weight", 4)
         levels = [shape(*one)[0] for one in (("normalizer.embed.weight", 2), ("sigmas", 1)) if one[0] in shapes]
-        if 0 in levels:
-            raise ValueError("it has no noise levels")
+        if not all(0 < number <= MOST_LEVELS for number in levels):
+            raise ValueError(f"it has no noise levels, or over {MOST_LEVELS}")
         conditional = any(".embed." in name for name in shapes)
         deeper, deepest = (any(name.startswith(f"{stage}.") for name in shapes) for stage in ("res5", "res31"))
         if conditional:

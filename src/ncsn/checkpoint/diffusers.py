@@ -13,8 +13,8 @@ from typing import Any
 
 from ncsn import noise
 from ncsn.checkpoint.diffusers_names import renamed
-from ncsn.checkpoint.trust import plain, shown
-from ncsn.errors import DataError
+from ncsn.checkpoint.trust import plain
+from ncsn.errors import DataError, shown
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsn.checkpoint.trust import shown
-from ncsn.errors import DataError
+from ncsn.checkpoint.trust import is_plain_tensor
+from ncsn.errors import DataError, shown
 from ncsn.networks.unet import BareUNet
 
 _FIRST_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -103,7 +103,7 @@ def renamed(state: Any, model: dict[str, Any], path: Path) -> dict[str, Tensor]:
             wanted = (like.shape[0] // len(theirs_of[module]), *like.shape[1:])
             if tuple(part.shape) not in (wanted, wanted[:2]):  # theirs is linear where ours is a 1×1 convolution
                 raise DataError(f"{amiss}: {theirs}.{kind} has the shape {tuple(part.shape)}, not {wanted}")
-            if part.layout != torch.strided or not part.is_floating_point():
+            if not is_plain_tensor(part) or not part.is_floating_point():
                 raise DataError(f"{amiss}: {theirs}.{kind} is no plain tensor of floating-point numbers")
             parts.append(part)
         ours[name] = torch.cat(parts).reshape(like.shape).float()

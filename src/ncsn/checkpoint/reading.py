@@ -16,7 +16,7 @@ from ncsn.checkpoint import hub
 from ncsn.checkpoint import trust as door
 from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weights_in
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 from ncsn.runs.folder import Run
 
 
@@ -147,9 +147,9 @@ def _check_content(content: Any, path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no checkpoint of train.py (it lacks the noise levels)")
     door.check_ladder(content["state_dict"]["sigmas"], path)
     if content.get("weights", "raw") not in ("ema", "raw"):
-        raise DataError(f"{path}: no checkpoint of train.py (weights={door.shown(content['weights'])})")
+        raise DataError(f"{path}: no checkpoint of train.py (weights={shown(content['weights'])})")
     if type(content["global_step"]) is not int or content["global_step"] < 0:
-        raise DataError(f"{path}: no checkpoint of train.py (step={door.shown(content['global_step'])})")
+        raise DataError(f"{path}: no checkpoint of train.py (step={shown(content['global_step'])})")
     return config
 
 
@@ -157,5 +157,5 @@ def _check_state(state: Any, path: Path) -> None:
     if not isinstance(state, dict):
         raise DataError(f"{path}: no checkpoint of train.py (its state is no dictionary)")
     for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise DataError(f"{path}: no checkpoint of train.py ({door.shown(name)} in its state is no tensor)")
+        if not isinstance(name, str) or not door.is_plain_tensor(value):
+            raise DataError(f"{path}: no checkpoint of train.py ({shown(name)} in its state is no plain tensor)")

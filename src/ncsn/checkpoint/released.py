@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes, rename_authors_state
-from ncsn.checkpoint.trust import check_ladder
+from ncsn.checkpoint.trust import FLOATS, check_ladder, is_plain_tensor
 from ncsn.config import closest
 from ncsn.errors import DataError
 
@@ -65,7 +65,7 @@ def read_released(content: Any, assumptions: Assumptions, path: Path) -> dict[st
     model, average = parts[0], parts[4] if len(parts) > 4 else None
     for state in (model, *([] if average is None else [average])):
         if not isinstance(state, Mapping) or not all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+            isinstance(name, str) and is_plain_tensor(value) for name, value in state.items()
         ):
             raise DataError(f"{path}: no checkpoint of the authors: its state is not one of named tensors")
     try:
@@ -205,5 +205,5 @@ def _step(parts: list[Any]) -> int:
 def _is_number(step: Any) -> bool:
     """Whether it is what Adam counts with: a number, or a tensor of one finite element."""
     if isinstance(step, Tensor):
-        return step.numel() == 1 and bool(step.isfinite())
+        return is_plain_tensor(step) and step.dtype in FLOATS and step.numel() == 1 and bool(step.isfinite())
     return isinstance(step, int)

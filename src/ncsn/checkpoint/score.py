@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
+from ncsn.checkpoint.trust import NETWORKS
 from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError
+from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import atomically
 
 Weights = Literal["ema", "raw"]
@@ -97,9 +98,9 @@ def load_score(
         raise DataError(f"{path}: holds the moving average of the weights only (weights=ema)")
     weights = weights if weights in held else "raw"
     sigmas = state["sigmas"]
-    network = _build(config, sigmas, path)
     prefix = "network."
-    _load(network, {k.removeprefix(prefix): v for k, v in held[weights].items() if k.startswith(prefix)}, path)
+    own = {k.removeprefix(prefix): v for k, v in held[weights].items() if k.startswith(prefix)}
+    network = _build(config, sigmas, own, path)
     data = config["data"]
     return TrainedScore(
         network=network.to(device).eval().requires_grad_(False),
@@ -141,31 +142,54 @@ def save_score(score: TrainedScore, path: str | Path) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _build(config: dict[str, Any], sigmas: Tensor, path: Path) -> nn.Module:
-    """The network of a configuration that has passed `check_targets`."""
+def _build(config: dict[str, Any], sigmas: Tensor, state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The network of a configuration that has passed `check_targets`, with its weights."""
     try:
         node = check(OmegaConf.create({"model": config["model"]})).model
-        return build(node, "model", sigmas=sigmas)
+        if node["_target_"] in NETWORKS:
+            _check_sizes(node, config["data"], path)
+            with torch.device("meta"):  # no memory is taken at the sizes that a file states before it keeps to them
+                _check_weights(build(node, "model", sigmas=sigmas), state, path)
+        network: nn.Module = build(node, "model", sigmas=sigmas)
     except (ConfigError, RuntimeError) as error:  # RuntimeError: sizes that PyTorch refuses
-        raise DataError(f"{path}: its network cannot be built: {' '.join(str(error).split())}") from error
+        reason = shown(" ".join(str(error).split()), 300)
+        raise DataError(f"{path}: its network cannot be built: {reason}") from error
+    _check_weights(network, state, path)
+    network.load_state_dict(state)
+    return network
 
 
-def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """As `load_state_dict`, with what is amiss in one line."""
+def _check_sizes(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> None:
+    """Refuses a network that takes other images than those of its data."""
+    for key, of_data in (("in_channels", "channels"), ("image_size", "image_size")):
+        if model.get(key, data[of_data]) != data[of_data]:
+            raise DataError(
+                f"{path}: model.{key}={shown(model[key])} in its configuration: "
+                f"must be data.{of_data}={data[of_data]}"
+            )
+
+
+def _check_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses what `load_state_dict` would, in one line, and numbers of another kind, which it would convert."""
     expected = network.state_dict()
     amiss = [
         *(f"it lacks {name}" for name in expected if name not in state),
-        *(f"{name} is no part of the network" for name in state if name not in expected),
+        *(f"{shown(name)} is no part of the network" for name in state if name not in expected),
         *(
             f"{name} has the shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
             for name, value in expected.items()
             if name in state and state[name].shape != value.shape
         ),
+        *(
+            f"{name} is of {state[name].dtype}, not {value.dtype}"
+            for name, value in expected.items()
+            if name in state and _kind(state[name]) != _kind(value)
+        ),
     ]
     if amiss:
         more = f", and {len(amiss) - 1} more" if len(amiss) > 1 else ""
         raise DataError(f"{path}: the weights are not those of {type(network).__name__}: {amiss[0]}{more}")
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:  # of tensors that are no plain ones
-        raise DataError(f"{path}: the weights cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()

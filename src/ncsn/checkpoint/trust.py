@@ -14,13 +14,15 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ncsn.config import SPECIAL_KEYS
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 
 NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2", "ncsn.networks.UNet")
 DATA_SETS = (
@@ -77,7 +79,13 @@ TRAINING = (
 )
 """What the record of a run may name when it is resumed: what `conf` names for train.py, and PyTorch's optimisers."""
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What the numbers of a file may be."""
+
+MOST_LEVELS = 100_000
+
 _DEEPEST = 20
+_MOST_VALUES = 100_000
 _DATA_FOLDERS = ("data.root", "data.cache_dir")
 _DEFAULT_ROOT = "data"
 
@@ -90,21 +98,23 @@ def plain(config: Any, path: Path) -> dict[str, Any]:
     """
     if not isinstance(config, Mapping):
         raise DataError(f"{path}: no checkpoint of train.py (its configuration is no dictionary)")
-    copy = _plain(config, "", path)
+    copy = _plain(config, "", path, count())
     assert isinstance(copy, dict)
     return copy
 
 
-def _plain(value: Any, key: str, path: Path, depth: int = 0) -> Any:
+def _plain(value: Any, key: str, path: Path, number: Iterator[int], depth: int = 0) -> Any:
+    if next(number) > _MOST_VALUES:  # a small file can name one list many times
+        raise DataError(f"{path}: refused: larger than any configuration (over {_MOST_VALUES} values)")
     if depth > _DEEPEST:
         raise DataError(f"{path}: refused: its configuration has more than {_DEEPEST} levels")
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise DataError(f"{path}: refused: {shown(key) or 'its configuration'} has keys that are not text")
         below = {name: f"{key}.{name}" if key else name for name in value}
-        return {str(name): _plain(item, below[name], path, depth + 1) for name, item in value.items()}
+        return {str(name): _plain(item, below[name], path, number, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{key}[{index}]", path, depth + 1) for index, item in enumerate(value)]
+        return [_plain(item, f"{key}[{index}]", path, number, depth + 1) for index, item in enumerate(value)]
     if isinstance(value, str) and "${" in value:
         raise DataError(
             f"{path}: refused, and nothing in it was run: {shown(key)}={shown(value)} is an interpolation, where a "
@@ -238,10 +248,12 @@ def check_ladder(sigmas: Any, path: Path) -> None:
     """Refuses noise levels of a file that are none.
 
     Raises:
-        DataError: they are not finite, positive and descending.
+        DataError: they are not finite, positive and descending, or too many.
     """
-    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1 or not sigmas.is_floating_point() or not len(sigmas):
+    if not is_plain_tensor(sigmas) or sigmas.dtype not in FLOATS or sigmas.ndim != 1 or not len(sigmas):
         raise DataError(f"{path}: no checkpoint (its noise levels are not a list of numbers)")
+    if len(sigmas) > MOST_LEVELS:
+        raise DataError(f"{path}: no checkpoint (it has over {MOST_LEVELS} noise levels)")
     values = sigmas.tolist()
     if not all(math.isfinite(sigma) and sigma > 0 for sigma in values):
         raise DataError(f"{path}: no checkpoint (its noise levels are not positive)")
@@ -249,12 +261,17 @@ def check_ladder(sigmas: Any, path: Path) -> None:
         raise DataError(f"{path}: no checkpoint (its noise levels do not descend)")
 
 
+def is_plain_tensor(value: Any) -> bool:
+    """Whether a value of a file is a dense tensor, and takes no less memory in the file than its shape says."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_nested
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
 def is_plain_word(text: str) -> bool:
     """Whether a text can be the name of a file or folder, and leads nowhere else."""
     return re.fullmatch(r"[\w+-][\w .+-]*", text) is not None
-
-
-def shown(value: Any, max_length: int = 100) -> str:
-    """A value of a file in an error: one line, nothing that a terminal minds, not too long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text if len(text) <= max_length else f"{text[:max_length]}…"

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from ncsn.commands.arguments import search_path
-from ncsn.errors import ConfigError, DataError
+from ncsn.errors import ConfigError, DataError, shown
 from ncsn.runs.folder import Run
 
 _NOT_RECORDED = ("resume", "trust")  # they are said anew
@@ -113,7 +113,7 @@ def _check_override(text: str, record: Path, trust: Collection[str]) -> None:
     Raises:
         DataError: with how to give it on the command line instead.
     """
-    from ncsn.checkpoint.trust import refusals, shown
+    from ncsn.checkpoint.trust import refusals
 
     try:
         override = OverridesParser.create().parse_override(text)

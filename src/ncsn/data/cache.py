@@ -31,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 from ncsn.files import one_process_at_a_time
 
 FORMAT = 1  # raise it when what is written below changes
@@ -163,10 +163,13 @@ def load_labels(folder: Path) -> Tensor | None:
 
 def _load(path: Path, **options: Any) -> np.ndarray:
     try:
-        return np.load(path, **options)
+        array = np.load(path, **options)
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.uint8, np.int64):
+            raise ValueError("it holds something else than images or labels")
+        return array
     except FileNotFoundError as error:
         raise _not_there(path) from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # headers that are damaged fail in many ways
         raise _damaged(path, error) from error
 
 
@@ -175,7 +178,7 @@ def _not_there(path: Path) -> DataError:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: damaged ({error}); delete its folder, and it will be made again")
+    return DataError(f"{path}: damaged ({shown(error)}); delete its folder, and it will be made again")
 
 
 def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:

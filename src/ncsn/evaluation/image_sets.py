@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from ncsn.data.cache import fingerprint
 from ncsn.data.decoding import DecodedFiles
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
@@ -131,7 +130,7 @@ class NpzOfImages(ImageSet):
                 try:
                     content = file.read(math.prod(shape))
                     images = np.frombuffer(content, np.uint8).reshape(shape)
-                except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                except Exception as error:  # archives that are damaged fail in many ways
                     raise self._damaged(error) from error
                 yield torch.from_numpy(_converted(images, self.shape[0]).transpose(0, 3, 1, 2).copy())
 
@@ -144,10 +143,14 @@ class NpzOfImages(ImageSet):
                 arrays = [name.removesuffix(".npy") for name in archive.namelist()]
                 name = "arr_0" if "arr_0" in arrays or len(arrays) != 1 else arrays[0]
                 if name not in arrays:
-                    raise DataError(f"{self.path}: expected an array named arr_0 in it, found {', '.join(arrays)}")
+                    raise DataError(
+                        f"{self.path}: expected an array named arr_0 in it, found {shown(', '.join(arrays))}"
+                    )
                 file = stack.enter_context(archive.open(f"{name}.npy"))
                 shape, fortran, dtype = _header(file)
-            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            except DataError:
+                raise
+            except Exception as error:
                 raise self._damaged(error) from error
             self._check(shape, fortran, dtype)
             yield file, (shape[0], shape[1], shape[2], 1 if len(shape) == 3 else shape[3])
@@ -156,13 +159,13 @@ class NpzOfImages(ImageSet):
         expected = "expected uint8 (N, height, width, 1 or 3) or (N, height, width)"
         if dtype != np.uint8:
             raise DataError(f"{self.path}: {expected}, found {dtype}; save round(255·x) of x in [0, 1] as uint8")
-        if len(shape) not in (3, 4) or not all(shape) or shape[3:] not in ((), (1,), (3,)):
+        if len(shape) not in (3, 4) or not all(n > 0 for n in shape) or shape[3:] not in ((), (1,), (3,)):
             raise DataError(f"{self.path}: {expected}, found an array of shape {shape}")
         if fortran:
             raise DataError(f"{self.path}: its array is in Fortran order; save np.ascontiguousarray of it")
 
     def _damaged(self, error: Exception) -> DataError:
-        return DataError(f"{self.path}: expected an npz, but it cannot be read ({error}); replace it")
+        return DataError(f"{self.path}: expected an npz, but it cannot be read ({shown(error)}); replace it")
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -177,8 +180,8 @@ def _channels(file: Path) -> int:
     try:
         with Image.open(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: not an image that can be used ({error}); replace or remove it") from error
+    except Exception as error:  # decoders fail in many ways on bytes that are not theirs
+        raise DataError(f"{file}: not an image that can be used ({shown(error)}); replace or remove it") from error
 
 
 def _converted(images: np.ndarray, channels: int) -> np.ndarray:

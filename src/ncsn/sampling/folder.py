@@ -87,9 +87,10 @@ class SampleFolder:
     def is_done(self, number: int, size: int) -> bool:
         """Whether batch `number` is there, with `size` images; a damaged one is not."""
         try:
-            return len(np.load(self._batch(number), mmap_mode="r")) == size
-        except (OSError, ValueError, EOFError):
+            batch = np.lib.format.open_memmap(self._batch(number), mode="r")
+        except Exception:  # headers that are damaged fail in many ways
             return False
+        return batch.dtype == np.uint8 and batch.ndim == 4 and len(batch) == size
 
     def save_batch(self, number: int, images: np.ndarray) -> None:
         """Keeps a finished batch, uint8 (B, H, W, C)."""

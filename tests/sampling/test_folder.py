@@ -1,0 +1,34 @@
+"""The folder of samples, where files in it are damaged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ncsn.sampling.folder import SampleFolder
+
+
+def header(shape: str) -> bytes:
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize("shape", ["(2, 3, 3, 1)", f"({2**70}, 1, 1, 1)", "(2, -1, 1, 1)", "(2,", "2", "(" * 99])
+def test_a_batch_with_a_damaged_header_is_not_done(shape: str, tmp_path: Path) -> None:
+    folder = SampleFolder(tmp_path, {})
+    (tmp_path / "batches").mkdir()
+    (tmp_path / "batches" / "00000.npy").write_bytes(header(shape))
+    assert not folder.is_done(0, 2)
+
+
+def test_only_images_of_the_right_number_are_done(tmp_path: Path) -> None:
+    folder, images = SampleFolder(tmp_path, {}), np.zeros((2, 3, 3, 1), np.uint8)
+    for wrong in (images.astype(float), images[0], np.uint8(2)):
+        folder.save_batch(0, np.asarray(wrong))
+        assert not folder.is_done(0, 2)
+    folder.save_batch(0, images)
+    assert folder.is_done(0, 2)
+    assert not folder.is_done(0, 3)
+    np.savez(tmp_path / "archive.npz", images, images)
+    (tmp_path / "archive.npz").rename(tmp_path / "batches" / "00000.npy")
+    assert not folder.is_done(0, 2)

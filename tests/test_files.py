@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from elsewhere import held_elsewhere
 
-from ncsn.files import link, one_process_at_a_time, write_text
+from ncsn.errors import DataError
+from ncsn.files import link, one_process_at_a_time, read_json, read_record, read_yaml, write_text
 
 
 def test_a_failure_leaves_a_file_as_it_was(tmp_path: Path) -> None:
@@ -58,3 +59,27 @@ def test_where_no_lock_can_be_made_each_goes_on_for_itself(tmp_path: Path) -> No
     tmp_path.chmod(0o500)
     with one_process_at_a_time(tmp_path / "run", wait=False) as held:
         assert held
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "[" * 9999),
+        ("a.yaml", "!!int x"),
+        ("a.yaml", "!!timestamp x"),
+        ("a.yaml", "!!int ''"),
+        ("a.yaml", "!!bool x"),
+        ("a.yaml", "a: [\n"),
+        ("a.yaml", "\x1b"),
+        ("a.json", "[" * 99_999),
+        ("a.json", "9" * 9999),
+        ("a.json", ""),
+    ],
+)
+def test_text_that_cannot_be_parsed_is_told_in_one_line(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"{name}: damaged \(.*\); write it again$") as raised:
+        (read_yaml if path.suffix == ".yaml" else read_json)(path, "write it again")
+    assert str(raised.value).isprintable()
+    assert read_record(path) is None

@@ -5,12 +5,14 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from ncsn.errors import DataError, shown
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,42 @@ def write_text(path: Path, text: str) -> None:
     """Replaces the text of a file such that a reader sees the old one or the new one, never half of it."""
     with atomically(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, way_out: str = "move it away") -> Any:
+    """What a JSON file says.
+
+    Args:
+        way_out: ends the error.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _read(path, json.loads, way_out)
+
+
+def read_yaml(path: Path, way_out: str = "move it away") -> Any:
+    """What a YAML file says, plain values; otherwise as `read_json`."""
+    import yaml
+
+    return _read(path, yaml.safe_load, way_out)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A dictionary that was written here as JSON, or None if it is missing or damaged."""
+    try:
+        record = read_json(path)
+    except DataError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
+    try:
+        return parse(path.read_text("utf-8"))
+    except Exception as error:  # parsers fail in many ways: at text that is no number, at depth, at tags
+        reason = shown(" ".join(str(error).split()) or type(error).__name__, 200)
+        raise DataError(f"{path}: damaged ({reason}); {way_out}") from error
 
 
 def link(path: Path, target: str) -> None:

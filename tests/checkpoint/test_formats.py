@@ -75,6 +75,8 @@ def test_either_set_of_weights(tmp_path: Path) -> None:
         assert_same(load_score(tmp_path / f"{weights}.ckpt"), load_score(source, weights))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="moving average of the weights only"):
         load_score(tmp_path / "ema.ckpt", "raw")
+    with pytest.raises(DataError, match="no such checkpoint"):
+        load_score("x" * 999)
 
 
 def test_assumptions_are_kept(tmp_path: Path) -> None:
@@ -310,6 +312,7 @@ def many_values() -> list[Any]:
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([torch.inf, 1.0])), "noise levels are not positive"),
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([1.0, torch.nan])), "noise levels are not positive"),
         (lambda c: c["state_dict"].update(sigmas=torch.tensor([0.1, 1.0])), "noise levels do not descend"),
+        (lambda c: c["state_dict"].update({"network.\x1b\n": torch.ones(1)}), "NCSN:    is no part of the network"),
         (lambda c: c["state_dict"].update({"network.x": [1.0]}), r"network\.x in its state is no plain tensor"),
         (lambda c: c["state_dict"].update(sigmas=torch.ones(1).expand(10**12)), "sigmas in its state is no plain"),
         (lambda c: c["state_dict"].update(sigmas=torch.ones(3, device="meta")), "sigmas in its state is no plain"),

@@ -85,7 +85,7 @@ def test_a_hub_that_cannot_be_reached_is_one_error(hub: Repositories, monkeypatc
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r'pip install -e "\.\[hub\]"'):
+    with pytest.raises(UserError, match=r'pip install "\.\[hub\]"'):
         load_score("hf://me/repo")
 
 

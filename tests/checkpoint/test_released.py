@@ -93,6 +93,17 @@ def test_adam_knows_the_steps_where_the_list_does_not(save: Callable[..., Path])
     model, optimizer = content("ncsn_mnist")
     optimizer["state"] = {i: {"step": 200_000, "exp_avg": torch.zeros(1)} for i in range(2)}
     assert load_score(save([model, optimizer])).step == 200_000
+    one = torch.ones(1)
+    steps = [
+        torch.tensor(7),
+        one,
+        one.to("meta"),
+        one.to_sparse(),
+        one.to(torch.complex64),
+        one.to(torch.float8_e5m2),
+    ]
+    optimizer["state"] = {i: {"step": step} for i, step in enumerate(steps)}
+    assert load_score(save([model, optimizer])).step == 7
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from ncsn.checkpoint.trust import TRAINING
-from ncsn.commands.cli import CONF
+from ncsn.commands.cli import CONF, main
 from ncsn.commands.resume import resumed
 from ncsn.errors import ConfigError, DataError
 
@@ -72,6 +72,9 @@ REFUSED = [  # what is recorded, and why it is refused
     ("callbacks.checkpoint.filename=/etc/x", "leads to another folder"),
     ("data.root={nowhere}", "holds no decoded images"),
     ("data.cache_dir='~/x'", "holds no decoded images"),
+    ("model.more='C:/x'", "leads to another folder"),
+    ("model.more='a\\x'", "leads to another folder"),
+    ("model.more='file://x'", "leads to another folder"),
 ]
 
 
@@ -103,7 +106,20 @@ def test_decoded_images_may_be_anywhere(folder: Path, tmp_path: Path) -> None:
     assert resume(folder, recorded)[:2] == recorded
 
 
-DAMAGED = ["a: 1", "- [1]", "[", "- 1", "!!python/object/apply:os.getcwd []", "- a b c", "\0", "- 'a'"]
+DAMAGED = [
+    "a: 1",
+    "- [1]",
+    "[",
+    "- 1",
+    "!!python/object/apply:os.getcwd []",
+    "[" * 9999,
+    "- !!int x",
+    "- !!timestamp x",
+    "- a=" + "[" * 999,
+    "- a b c",
+    "\0",
+    "- 'a'",
+]
 
 
 @pytest.mark.parametrize("text", DAMAGED)
@@ -170,10 +186,28 @@ def test_such_a_folder_reaches_nothing_of_hydras(folder: Path, own: Path) -> Non
             resume(folder, ["experiment=evil"])
 
 
-def test_a_folder_that_is_gone_is_asked_for(folder: Path, own: Path) -> None:
-    (folder / "run.json").write_text(json.dumps({"config_dir": f"{own}/gone"}))
-    with pytest.raises(DataError, match=r"--config-dir .*gone, which is not there"):
+@pytest.mark.parametrize("name", ["gone", "gone/" + "x" * 999, "gone\x1b[2J\n"])
+def test_a_folder_that_is_gone_is_asked_for(name: str, folder: Path, own: Path) -> None:
+    (folder / "run.json").write_text(json.dumps({"config_dir": f"{own}/{name}"}))
+    with pytest.raises(DataError, match=r"--config-dir .*, which is not there") as raised:
         resume(folder, ["data=mine"])
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["a: [", "[" * 9999])
+def test_a_folder_that_is_damaged_is_told_in_one_line(
+    text: str, folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "run.json").write_text(json.dumps({"config_dir": str(own)}))
+    (own / "data" / "mine.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"--config-dir .*own, which is damaged") as raised:
+        resume(folder, ["data=mine"])
+    assert str(raised.value).isprintable()
+    monkeypatch.setattr(sys, "argv", ["ncsn", "train", "data=mine", "--config-dir", str(own)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -192,6 +226,8 @@ def test_a_run_with_configurations_of_ones_own_goes_on(
 def test_no_such_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or folder"):
         resumed([f"resume={tmp_path}/none"], [], CONF)
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        resumed([f"resume={'x' * 999}"], [], CONF)
     with pytest.raises(ConfigError, match="so this is no folder of a run"):
         resumed([f"resume={tmp_path}"], [], CONF)
     assert resumed(["resume=false", "seed=1"], ["-m"], CONF) == ["resume=false", "seed=1", "-m"]

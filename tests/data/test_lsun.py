@@ -169,7 +169,7 @@ def test_an_empty_database(tmp_path: Path) -> None:
 
 def test_without_the_package(databases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(DataError, match=r"tower_train_lmdb: .*pip install -e '\.\[lsun\]'"):
+    with pytest.raises(DataError, match=r"tower_train_lmdb: .*pip install '\.\[lsun\]'"):
         prepared(databases)
 
 

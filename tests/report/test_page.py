@@ -245,8 +245,12 @@ def test_values_without_end_are_refused(run: Path, name: str, content: str) -> N
         write_report(run)
 
 
-def test_a_picture_cut_short_is_damaged(run: Path) -> None:
+def test_a_picture_cut_short_or_too_large_is_damaged(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = run / SAMPLES / "grid.png"
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1)
+        with pytest.raises(DataError, match=r"\.png: damaged .*exceeds limit"):
+            write_report(run)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=re.escape(str(path))):
         write_report(run)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ncsn.errors import ConfigError, DataError
 from ncsn.sampling.folder import SampleFolder
 
 
@@ -19,6 +20,16 @@ def test_a_batch_with_a_damaged_header_is_not_done(shape: str, tmp_path: Path) -
     (tmp_path / "batches").mkdir()
     (tmp_path / "batches" / "00000.npy").write_bytes(header(shape))
     assert not folder.is_done(0, 2)
+
+
+def test_settings_of_another_are_shown_in_one_line(tmp_path: Path) -> None:
+    SampleFolder(tmp_path, {"sampler": "\x1b[2J\n"})
+    with pytest.raises(ConfigError, match="holds samples with sampler=") as raised:
+        SampleFolder(tmp_path, {"sampler": "x"})
+    assert str(raised.value).isprintable()
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(DataError, match=r"settings\.json: damaged"):
+        SampleFolder(tmp_path, {"sampler": "x"})
 
 
 def test_only_images_of_the_right_number_are_done(tmp_path: Path) -> None:

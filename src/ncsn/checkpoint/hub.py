@@ -120,7 +120,7 @@ def _library() -> ModuleType:
     try:
         import huggingface_hub.errors
     except ImportError as error:
-        raise UserError('the Hugging Face Hub needs huggingface_hub: pip install -e ".[hub]"') from error
+        raise UserError('the Hugging Face Hub needs huggingface_hub: pip install ".[hub]"') from error
     logging.getLogger("httpx").setLevel(logging.WARNING)  # or every request is a line
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     return huggingface_hub

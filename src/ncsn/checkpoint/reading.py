@@ -1,6 +1,7 @@
 """Files into the content of a checkpoint, without running anything that a file holds."""
 
 import json
+import os
 import pickle
 import re
 import warnings
@@ -31,7 +32,7 @@ def resolve(path: str | Path) -> Path:
     if hub.is_address(path):
         return hub.download(str(path))
     path = Path(path).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # which is False of what can be no path
         found = Run(path).newest_checkpoint() or weights_in(path)
         if found is None:
             raise DataError(
@@ -39,7 +40,7 @@ def resolve(path: str | Path) -> Path:
                 f"writes it, {WEIGHTS[0]} beside config.json, here or in unet/)"
             )
         return found
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
     return path
 

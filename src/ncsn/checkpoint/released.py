@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ncsn import noise
@@ -205,5 +206,6 @@ def _step(parts: list[Any]) -> int:
 def _is_number(step: Any) -> bool:
     """Whether it is what Adam counts with: a number, or a tensor of one finite element."""
     if isinstance(step, Tensor):
-        return is_plain_tensor(step) and step.dtype in FLOATS and step.numel() == 1 and bool(step.isfinite())
+        is_number = is_plain_tensor(step) and step.dtype in (*FLOATS, torch.int64) and step.numel() == 1
+        return is_number and bool(step.isfinite())
     return isinstance(step, int)

@@ -240,8 +240,8 @@ def holds_decoded_images(folder: Path, name: str = "*-train-*px-*") -> bool:
 
 
 def is_elsewhere(path: str) -> bool:
-    """Whether a path leads out of the working folder."""
-    return path.startswith(("/", "~")) or ".." in path.split("/")
+    """Whether a path leads out of the working folder, on any system, or is the address of something else."""
+    return bool(re.match(r"[/~]|[A-Za-z]:", path)) or ".." in path.split("/") or "\\" in path or "://" in path
 
 
 def check_ladder(sigmas: Any, path: Path) -> None:

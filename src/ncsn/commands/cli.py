@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TextIO
 
 import hydra
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -98,7 +99,11 @@ def run(command: str, words: int = 1) -> None:
     SweepTable.folder = None
     start, arguments = sys.argv[:words], sys.argv[words:]
 
+    composed = False
+
     def one_job(config: DictConfig) -> Any:
+        nonlocal composed
+        composed = True
         sys.argv = [*start, *arguments]  # what Lightning starts again for other devices, and what run.json records
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))  # which inherit it
         try:
@@ -124,6 +129,10 @@ def run(command: str, words: int = 1) -> None:
         if traceback_wanted:
             raise
         _exit(explain(error, command, arguments))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        if traceback_wanted or composed:
+            raise
+        _exit(f"a configuration cannot be read: {' '.join(str(error).split())}")
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:

@@ -1,7 +1,6 @@
 """`ncsn evaluate`: scores of a checkpoint, of all checkpoints of a run, or of images that are there."""
 
 import inspect
-import json
 import logging
 import os
 import time
@@ -24,6 +23,7 @@ from ncsn.evaluation.features import FeatureNetwork
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.scores import ALL, FEWEST, Score
 from ncsn.evaluation.table import table
+from ncsn.files import read_record
 from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
@@ -244,12 +244,9 @@ def _drawn(images: ImageSet) -> dict[str, Any] | None:
     """How samples of ours were drawn; None of others."""
     if images.path.name not in ("samples.npz", "images"):
         return None
-    try:
-        settings = json.loads((images.path.parent / "settings.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+    settings = read_record(images.path.parent / "settings.json")
     needed = {"checkpoint", "sha256", "weights", "seed", "batch_size", "precision", "sampler"}
-    return settings if isinstance(settings, dict) and needed <= settings.keys() else None
+    return settings if settings is not None and needed <= settings.keys() else None
 
 
 def _told(record: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ record sets plain values and chooses groups, and no more. It reaches nothing of 
 the user's own word, and takes the place of what is recorded.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -21,6 +22,7 @@ from omegaconf import OmegaConf
 
 from ncsn.commands.arguments import search_path
 from ncsn.errors import ConfigError, DataError, shown
+from ncsn.files import read_yaml
 from ncsn.runs.folder import Run
 
 _NOT_RECORDED = ("resume", "trust")  # they are said anew
@@ -98,10 +100,7 @@ def _newest_run(overrides: Sequence[str], options: Sequence[str], conf: Path) ->
 
 
 def _read(record: Path) -> list[str]:
-    try:
-        overrides = yaml.safe_load(record.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{record}: damaged ({' '.join(str(error).split())[:200]})") from error
+    overrides = read_yaml(record, "restore it, or start another run")
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise DataError(f"{record}: damaged (expected a list of overrides, key=value)")
     return overrides
@@ -117,11 +116,10 @@ def _check_override(text: str, record: Path, trust: Collection[str]) -> None:
 
     try:
         override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         raise DataError(f"{record}: damaged ({shown(text)} is no override, key=value)") from error
-    reason = _reaches(override) or next(refusals(override.value(), override.key_or_group, trust), None)
-    if reason is None and "${" in text:
-        reason = "is an interpolation"
+    reason = _reaches(override) or ("is an interpolation" if "${" in text else None)
+    reason = reason or next(refusals(override.value(), override.key_or_group, trust), None)
     if reason is not None:
         raise DataError(
             f"{record}: refused, and nothing in it was run: {shown(text)} {reason}; if it is meant, give it on the "
@@ -141,9 +139,9 @@ def _reaches(override: Override) -> str | None:
 def _recorded_folder(run: Run) -> Path | None:
     """The `--config-dir` that a run was started with."""
     folder = run.config_folder
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):  # which is False of what can be no path
         raise DataError(
-            f"{run.path}: was started with --config-dir {folder}, which is not there; give it where it is now"
+            f"{run.path}: was started with --config-dir {shown(folder)}, which is not there; give it where it is now"
         )
     return folder
 
@@ -159,11 +157,17 @@ def _check_folder(
     from ncsn.checkpoint.trust import refusals
 
     own = [o for key, o in whole.items() if not key.startswith(("hydra.", "hydra/"))]
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        found, usual = (
-            OmegaConf.to_container(compose("train", overrides, return_hydra_config=True))
-            for overrides in ([*search_path(["--config-dir", str(folder)]), *own], [])
-        )
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            found, usual = (
+                OmegaConf.to_container(compose("train", overrides, return_hydra_config=True))
+                for overrides in ([*search_path(["--config-dir", str(folder)]), *own], [])
+            )
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = shown(" ".join(str(error).split()), 300)
+        raise DataError(
+            f"{run.path}: was started with --config-dir {shown(folder)}, which is damaged ({reason})"
+        ) from error
     assert isinstance(found, dict)
     assert isinstance(usual, dict)
     reasons = list(refusals({k: v for k, v in found.items() if k != "hydra"}, "", trust, given))
@@ -174,8 +178,8 @@ def _check_folder(
         reasons.append("sets what is Hydra's own")
     if reasons:
         raise DataError(
-            f"{run.path}: was started with --config-dir {folder}, which {reasons[0]}; if it is meant, give it on the "
-            f"command line: --config-dir {shlex.quote(str(folder))}"
+            f"{run.path}: was started with --config-dir {shown(folder)}, which {shown(reasons[0], 300)}; if it is "
+            f"meant, give it on the command line: --config-dir {shlex.quote(str(folder))}"
         )
 
 

@@ -32,11 +32,12 @@ from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import one_process_at_a_time
+from ncsn.files import one_process_at_a_time, read_json
 
 FORMAT = 1  # raise it when what is written below changes
 
 _IMAGES_PER_TASK = 64
+_WAY_OUT = "delete its folder, and it will be made again"
 _ABANDONED_AFTER = 24 * 3600  # seconds
 
 
@@ -67,8 +68,8 @@ def relative(path: str | Path, start: str | Path) -> str:
 def is_current(folder: Path, meta: dict[str, Any]) -> bool:
     """Whether there is a cache and it was made from what `meta` says."""
     try:
-        return json.loads((folder / "meta.json").read_text()) == meta
-    except (OSError, ValueError):
+        return bool(read_json(folder / "meta.json") == meta)
+    except DataError:
         return False
 
 
@@ -79,13 +80,10 @@ def load_meta(folder: Path) -> dict[str, Any]:
         DataError: there is no cache, or it is damaged.
     """
     path = folder / "meta.json"
-    try:
-        meta: dict[str, Any] = json.loads(path.read_text())
-        return meta
-    except FileNotFoundError as error:
-        raise _not_there(path) from error
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    if not path.exists():
+        raise _not_there(path)
+    meta: dict[str, Any] = read_json(path, _WAY_OUT)
+    return meta
 
 
 def build(
@@ -178,7 +176,7 @@ def _not_there(path: Path) -> DataError:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: damaged ({shown(error)}); delete its folder, and it will be made again")
+    return DataError(f"{path}: damaged ({shown(error)}); {_WAY_OUT}")
 
 
 def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[int, int, int]) -> None:

@@ -80,7 +80,7 @@ class Database(Sequence["Value"]):
             import lmdb
         except ModuleNotFoundError as error:
             raise DataError(
-                f"{folder}: reading it needs the package lmdb; install it: pip install -e '.[lsun]'"
+                f"{folder}: reading it needs the package lmdb; install it: pip install '.[lsun]'"
             ) from error
         self.folder = folder
         try:

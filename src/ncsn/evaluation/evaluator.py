@@ -23,7 +23,7 @@ from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import Score, ScoreSettings, compute_scores
-from ncsn.files import atomically, digest, one_process_at_a_time, write_text
+from ncsn.files import atomically, digest, one_process_at_a_time, read_record, write_text
 from ncsn.images import save_png
 
 
@@ -165,7 +165,7 @@ class Evaluator:
     ) -> dict[str, Any] | None:
         protocol = self._protocol(images, origin, against)
         kept = folder / "evaluations" / digest(protocol)
-        record = _read(kept / "evaluation.json")
+        record = read_record(kept / "evaluation.json")
         known = record is not None and record.get("protocol") == protocol
         if not self.trainer.strategy.broadcast(known):
             seconds = {} if seconds is None else seconds
@@ -263,11 +263,3 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - start
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None

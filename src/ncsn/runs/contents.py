@@ -1,22 +1,23 @@
 """What a run's folder holds, read and checked, for the report."""
 
 import csv
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
+from ncsn.files import read_json, read_yaml
 
 T = TypeVar("T")
 Node = dict[str, Any]
 Series = list[tuple[float, float]]
 """Pairs (x, y)."""
+
+_WAY_OUT = "write it again, or move it away to leave it out of the report"
 
 
 @dataclass
@@ -183,27 +184,21 @@ def _pictures(folder: Path) -> dict[int, Path]:
 def _read_config(path: Path) -> tuple[str | None, Node]:
     if not path.is_file():
         return None, {}
-    try:
-        text = path.read_text("utf-8")
-        config = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise _damaged(path, error) from error
+    config = read_yaml(path, _WAY_OUT) or {}
     if not isinstance(config, dict):
         raise _damaged(path, f"a configuration was expected, not {type(config).__name__}")
-    return text, config
+    return path.read_text("utf-8"), config
 
 
 def _read_json(path: Path, kind: type[T]) -> T | None:
     if not path.is_file():
         return None
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text("utf-8")))
+        return TypeAdapter(kind).validate_python(read_json(path, _WAY_OUT))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_metrics(path: Path) -> dict[str, Series]:
@@ -237,7 +232,7 @@ def _read_metrics(path: Path) -> dict[str, Series]:
 
 def _damaged(path: Path, reason: object) -> DataError:
     first_line = next(iter(str(reason).splitlines()), type(reason).__name__)
-    return DataError(f"{path}: damaged ({first_line}); write it again, or move it away to leave it out of the report")
+    return DataError(f"{path}: damaged ({shown(first_line)}); {_WAY_OUT}")
 
 
 def is_drawable(value: float | None) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ncsn.errors import DataError
-from ncsn.files import digest, link, one_process_at_a_time, write_text
+from ncsn.files import digest, link, one_process_at_a_time, read_json, write_text
 from ncsn.runs.folder import Run, step_of
 
 
@@ -78,12 +78,12 @@ class Curve:
         if not path.is_file():
             return
         try:
-            record = json.loads(path.read_text("utf-8"))
+            record = read_json(path)
             self.criterion, self.settings = record["criterion"], record.get("settings", {})
             there = {path.name for path in self.run.checkpoints()}
             self.checkpoints = [c for c in record["checkpoints"] if c["checkpoint"] in there]
             assert all(isinstance(c["scores"][self.criterion], float | int) for c in self.checkpoints)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        except (DataError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise DataError(f"{path}: damaged; move it away, and checkpoints are scored anew") from error
 
     def _kept_as(self) -> Path:

@@ -35,7 +35,7 @@ from typing import Any
 import yaml
 
 from ncsn.errors import ConfigError, DataError
-from ncsn.files import one_process_at_a_time, write_text
+from ncsn.files import one_process_at_a_time, read_record, read_yaml, write_text
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Run:
         Raises:
             FileNotFoundError: there is no such file or folder.
         """
-        if path.is_dir():
+        if os.path.isdir(path):  # which is False of what can be no path
             return cls(path)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise FileNotFoundError(path)
         folder = path.absolute().parent
         return cls(folder.parent) if folder.name == "checkpoints" else None
@@ -103,10 +103,7 @@ class Run:
             DataError: it is damaged.
         """
         path = self.path / "config.yaml"
-        try:
-            config = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        config = read_yaml(path, "restore it, or start another run")
         if not isinstance(config, dict):
             raise DataError(f"{path}: expected a configuration, found {type(config).__name__}")
         return config
@@ -119,7 +116,7 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """Writes `run.json`, or reads it if the run was started before; its `id` names the run on W&B."""
-        record = _read_json(self.path / "run.json")
+        record = read_record(self.path / "run.json")
         if record is not None and isinstance(record.get("id"), str):
             return record
         packages = ("torch", "lightning", "hydra-core", "omegaconf", "numpy")
@@ -140,7 +137,7 @@ class Run:
     @property
     def config_folder(self) -> Path | None:
         """The folder of the user's own configurations, `--config-dir`, that the run was started with."""
-        folder = (_read_json(self.path / "run.json") or {}).get("config_dir")
+        folder = (read_record(self.path / "run.json") or {}).get("config_dir")
         return Path(folder) if isinstance(folder, str) else None
 
     def write_result(self, **result: Any) -> None:
@@ -149,7 +146,7 @@ class Run:
 
     def result(self) -> dict[str, Any] | None:
         """How the run ended, or None if it did not."""
-        return _read_json(self.path / "result.json")
+        return read_record(self.path / "result.json")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,12 +203,3 @@ def _device() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu"
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """A record that was written here, or None if it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsn.errors import ConfigError, DataError
-from ncsn.files import atomically, digest, one_process_at_a_time, write_text
+from ncsn.errors import ConfigError, DataError, shown
+from ncsn.files import atomically, digest, one_process_at_a_time, read_json, write_text
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.runs.folder import Run
 from ncsn.sampling.tasks import Task
@@ -53,17 +53,15 @@ class SampleFolder:
                 raise ConfigError(f"out={path}: holds other files already; give another folder, or none")
             write_text(record, json.dumps(settings, indent=2))
             return
-        try:
-            before = json.loads(record.read_text("utf-8"))
-            held = {key: before.get(key) for key in settings}
-        except (OSError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{record}: damaged ({error}); move its folder away, and samples are drawn anew"
-            ) from error
-        for key, value in held.items():
-            if value != settings[key]:
+        way_out = "move its folder away, and samples are drawn anew"
+        before = read_json(record, way_out)
+        if not isinstance(before, dict):
+            raise DataError(f"{record}: damaged (no settings); {way_out}")
+        for key, value in settings.items():
+            if before.get(key) != value:
+                held = shown(before.get(key), 300)
                 raise ConfigError(
-                    f"out={path}: holds samples with {key}={value}, not {settings[key]}; give another folder, or none"
+                    f"out={path}: holds samples with {key}={held}, not {value}; give another folder, or none"
                 )
 
     @classmethod

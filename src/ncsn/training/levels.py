@@ -17,8 +17,8 @@ from tqdm import tqdm
 from ncsn import noise
 from ncsn.config import build
 from ncsn.data import ImageDataModule
-from ncsn.errors import ConfigError
-from ncsn.files import one_process_at_a_time, write_text
+from ncsn.errors import ConfigError, DataError
+from ncsn.files import one_process_at_a_time, read_json, write_text
 from ncsn.runs.folder import global_rank
 from ncsn.samplers import AnnealedLangevin, Sampler
 
@@ -155,11 +155,11 @@ def largest_distance(data: ImageDataModule, *, exact: bool = True, device: str =
 
 def _read(path: Path, key: dict[str, Any]) -> noise.MaxDistance | None:
     try:
-        kept = json.loads(path.read_text())
+        kept = read_json(path)
         if {name: kept[name] for name in key} != key:
             return None
         return noise.MaxDistance(kept["distance"], (kept["pair"][0], kept["pair"][1]), kept["upper_bound"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (DataError, KeyError, IndexError, TypeError):
         return None
 
 

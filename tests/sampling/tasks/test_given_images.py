@@ -17,7 +17,7 @@ from ncsn.data import Digits, ImageFolder
 from ncsn.errors import ConfigError, DataError
 from ncsn.noise import geometric
 from ncsn.random import Draws
-from ncsn.samplers import AnnealedLangevin
+from ncsn.samplers import DDIM, AnnealedLangevin
 from ncsn.sampling.tasks import Denoise, Generate, Inpaint, Interpolate, SuperResolution, Uncrop
 from ncsn.sampling.tasks.images import read_images, training_data
 
@@ -377,3 +377,17 @@ def test_numbers_of_images_and_samples_are_positive(number: int, three: str) -> 
     with pytest.raises(ValueError, match=rf"^num_samples={number}: must be at least 1$"):
         Inpaint(**settings, num_samples=number)
     assert Inpaint(**settings, num_images=None).num_chains == 3 * 4
+
+
+# From one sample to another
+
+
+def test_a_row_turns_from_one_sample_to_another_without_noise_of_its_own(save: Save) -> None:
+    """DDIM draws nothing: what lies between two samples is in their starts."""
+    task = Interpolate(score=a_score(), sampler=DDIM(), num_samples=100, num_angles=3)
+    rows = task.start(range(300), Draws(0, "sample", 0)).unflatten(0, (100, 3))
+    first, middle, last = (rows[:, i].flatten() - 0.5 for i in range(3))
+    for end in (first, middle, last):
+        assert end.std() == pytest.approx(1, abs=0.05)  # σ₁
+    assert torch.corrcoef(torch.stack([first, last]))[0, 1].abs() < 0.05
+    torch.testing.assert_close(middle, (first + last) * 0.5**0.5)

@@ -1,8 +1,10 @@
 """Images from noise, and the way from one of them to another."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ncsn.data.transforms import to_unit_interval
@@ -72,8 +74,14 @@ class Interpolate(Task):
         return self.num_angles
 
     def start(self, chains: range, draws: Draws) -> Tensor:
-        rows = super().start(chains[:: self.num_angles], draws)
-        return rows.repeat_interleave(self.num_angles, dim=0)
+        rows = chains[:: self.num_angles]
+        p = super().start(rows, draws)
+        if self.sampler.starts_from == "uniform":
+            return p.repeat_interleave(self.num_angles, dim=0)
+        # A sampler that starts from noise may draw none afterwards: the starts turn as well, around the grey image.
+        q = super().start(rows, draws)
+        phi = torch.linspace(0, math.pi / 2, self.num_angles, device=p.device).view(-1, 1, 1, 1)
+        return (0.5 + (p[:, None] - 0.5) * phi.cos() + (q[:, None] - 0.5) * phi.sin()).flatten(0, 1)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
         return self.interpolation

@@ -55,7 +55,7 @@ def download(address: str) -> Path:
     """
     hub = _library()
     repo, file = split(address)
-    with _told(address, hub):
+    with _as_data_error(address, hub):
         if file is not None and is_weights(Path(file)):
             return _with_companions(hub, repo, file)
         try:
@@ -87,7 +87,7 @@ def upload(file: Path, repo: str, private: bool = False) -> str:
     hub = _library()
     address = SCHEME + split(repo)[0]
     repo = address.removeprefix(SCHEME)
-    with _told(address, hub), tempfile.TemporaryDirectory() as folder:
+    with _as_data_error(address, hub), tempfile.TemporaryDirectory() as folder:
         api = hub.HfApi()
         api.create_repo(repo, private=private or None, exist_ok=True)
         additions = [hub.CommitOperationAdd(FILE, str(file))]
@@ -127,7 +127,7 @@ def _library() -> ModuleType:
 
 
 @contextmanager
-def _told(address: str, hub: ModuleType) -> Iterator[None]:
+def _as_data_error(address: str, hub: ModuleType) -> Iterator[None]:
     """What the hub's client raises, in one line."""
     try:
         yield

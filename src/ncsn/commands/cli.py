@@ -111,7 +111,7 @@ def run(command: str, words: int = 1) -> None:
             _leave_logging_to_hydra()
             return task(config)
         except Exception as error:
-            told = _told_to_the_user(error)
+            told = _as_user_error(error)
             if told is None or traceback_wanted:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -216,7 +216,7 @@ def _exit(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def _told_to_the_user(error: Exception) -> UserError | None:
+def _as_user_error(error: Exception) -> UserError | None:
     """What ends the program with one line instead of a traceback; None for what is a defect of this project."""
     if isinstance(error, UserError):
         return error

@@ -98,7 +98,7 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     else:
         beside = Path(os.path.abspath(path))
         folder = beside.with_name(f"{beside.name if beside.is_dir() else beside.stem}_evaluation")
-    return _told(evaluator(images, folder, Origin(settings)), folder)
+    return _printed(evaluator(images, folder, Origin(settings)), folder)
 
 
 def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     levels, has_energy = len(score.sigmas), getattr(prepared.sampler, "needs_energy", False)
     evaluations = None if has_energy else num_evaluations(prepared.sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
-    return _told(record, folder.path)
+    return _printed(record, folder.path)
 
 
 def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
@@ -249,7 +249,7 @@ def _drawn(images: ImageSet) -> dict[str, Any] | None:
     return settings if settings is not None and needed <= settings.keys() else None
 
 
-def _told(record: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+def _printed(record: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
     if record is not None:
         print(table(record, folder))
     return record

@@ -1,9 +1,9 @@
-"""A small classifier of a labelled data set, whose features judge samples where Inception's mean little.
+"""A small classifier of a labelled data set, whose features score samples where Inception's are of little use.
 
-Inception was trained on photographs: of handwritten digits its features say little, and without its weights they
-say nothing. This network is trained on the data set itself, in seconds or a few minutes, with one fixed recipe.
-What is scored with it compares with what is scored with the same weights and with nothing else; therefore its
-name, its checksum and its accuracy go with every score.
+Inception was trained on photographs: its features say little about handwritten digits, and without its weights there
+are none. This network is trained on the data set itself, in seconds or a few minutes, with one fixed recipe. Scores
+made with it compare only with scores made with the same weights; therefore its name, its checksum and its accuracy
+are recorded with every score.
 """
 
 import hashlib

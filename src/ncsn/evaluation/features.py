@@ -28,10 +28,10 @@ class Features:
 
 
 class FeatureNetwork(nn.Module):
-    """A network that scores look at images with: called with uint8 images (B, C, H, W), it gives their `Features`.
+    """A network whose features scores are computed from: called with uint8 images (B, C, H, W), it gives `Features`.
 
     Attributes:
-        name: "inception", or what else it is; scores of any other network than Inception carry it.
+        name: "inception" or another; scores carry the name of any network but Inception.
         dimension: D, values in a feature.
         num_classes: K.
     """
@@ -72,7 +72,7 @@ def extract_batches(
             raise TypeError(f"features are those of uint8 images, not of {batch.dtype}")
         with torch.inference_mode(), full_precision(torch.device(device)):
             found = network(batch.to(device))
-        # Out of the inference mode, in which tensors are born that nobody may change.
+        # Cloned outside inference mode, whose tensors cannot be changed.
         yield Features(found.features.cpu().clone(), found.logits.cpu().clone())
         if progress is not None:
             progress(len(batch))

@@ -4,9 +4,9 @@ A perfect s(x̃, σ) is the conditional mean of −z/σ, so that over images and
 
     E‖σ s + z‖² + E‖σ s‖² = E‖z‖² = D:
 
-twice the loss and the size of the score add up to D at every level. Where the sum is above, the network says more
-than it knows; below, less. How the two share it is the data's: where the noise is so strong that images cannot be
-told apart, ‖σ s‖² alone is nearly D.
+twice the loss and the size of the score add up to D at every level. If the sum is larger, the score is too large for
+its error; if it is smaller, too small. The data decide how the two share it: where the noise is so strong that images
+cannot be distinguished, ‖σ s‖² alone is nearly D.
 """
 
 from typing import NamedTuple

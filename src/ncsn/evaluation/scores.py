@@ -138,7 +138,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     return max(distance, 0.0)
 
 
-def count_in_words(count: int) -> str:
+def short_count(count: int) -> str:
     """The number of samples as it stands in the name of a score: 50k, 1k, 256."""
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)
 
@@ -149,4 +149,4 @@ def _names(network: str, count: int) -> dict[str, str]:
     else:
         kind = network.partition("-")[0]
         names = {s: f"{kind}_{s}" for s in ("score", "frechet", "kid", "precision", "recall")}
-    return {score: f"{name}_{count_in_words(count)}" for score, name in names.items()}
+    return {score: f"{name}_{short_count(count)}" for score, name in names.items()}

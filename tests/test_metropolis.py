@@ -220,3 +220,21 @@ def test_without_an_energy_it_is_refused_by_name(kind: Any) -> None:
 def test_refuses_by_name(kind: Any, kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         kind(**kwargs)
+
+
+class FarAway:
+    """N(1000, I) in float32, where numbers lie 6e-5 apart."""
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return 1000 - x
+
+    def energy(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return (x - 1000).square().sum(1) / 2
+
+
+def test_the_way_back_does_not_lose_short_steps_among_large_values() -> None:
+    """Made of x − y, z′ would lose its digits, and proposals would be rejected for it."""
+    x = 1000 + torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
+    sampler = MetropolisLangevin(steps_per_level=20, step_size=1e-6)
+    states = list(sampler(FarAway(), x, torch.ones(1), normal=noise_of(1)))
+    assert sum(float(state.acceptance) for state in states) / len(states) > 0.99  # type: ignore[arg-type]

@@ -1,10 +1,9 @@
 """The folder of a sweep: folders of runs, and one table of what came of them."""
 
 import csv
-import json
 from pathlib import Path
 
-from ncsn.files import atomically, one_process_at_a_time
+from ncsn.files import atomically, one_process_at_a_time, read_record
 
 
 def write_sweep_table(sweep: Path) -> Path:
@@ -14,9 +13,13 @@ def write_sweep_table(sweep: Path) -> Path:
 
 
 def _write(sweep: Path) -> Path:
-    results = [(path.parent.name, json.loads(path.read_text())) for path in sorted(sweep.glob("*/result.json"))]
+    paths = sorted(sweep.glob("*/result.json"))
+    results = [(path.parent.name, read_record(path) or {"status": "damaged"}) for path in paths]
     rows = [
-        {"job": job, "status": r["status"]} | r["overrides"] | r.get("metrics", {}) | {"error": r.get("error", "")}
+        {"job": job, "status": r.get("status")}
+        | r.get("overrides", {})
+        | r.get("metrics", {})
+        | {"error": r.get("error", "")}
         for job, r in results
     ]
     columns = [*dict.fromkeys(key for row in rows for key in row if key != "error"), "error"]

@@ -55,7 +55,8 @@ def sample(config: DictConfig) -> Path:
         log.info(
             f"{task.num_chains} samples from {path}: {score.step} steps, {score.weights} weights, {task.sampler}"
         )
-        log.info(f"batch_size={batch_size}")
+        if config.batch_size == "auto":
+            log.info(f"batch_size={batch_size}")
     options = {"batch_size": batch_size, "seed": config.seed, "format": config.format, "frames": config.trajectory}
     draw_into(folder, task, trainer, **options)
 

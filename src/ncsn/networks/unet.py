@@ -31,15 +31,17 @@ class UNet(Preconditioned):
     Args:
         sigmas: the noise levels σ₁ > … > σ_L, shape (L,).
         form: what F stands for: "edm", "ddpm" (the noise) or "v" (the velocity).
-        image_size: height and width of the images in pixels; the halvings must divide it.
+        image_size: height and width of the images in pixels; `patch_size` and the halvings must divide it.
         in_channels: C of the images.
-        num_filters: channels at full resolution; even, at least 4.
+        num_filters: channels at full resolution, that of patches; even, at least 4.
         multipliers: channels at each resolution, in units of `num_filters`; from one to the next it halves.
         num_blocks: residual blocks per resolution on the way down; one more on the way up.
         attention_resolutions: heights in pixels at which self-attention follows every block. There is always one
             between the two middle blocks.
         dropout: probability with which a feature is dropped in training, in every block.
         num_groups: of the normalisations; None takes 32, fewer below 128 filters.
+        patch_size: F sees blocks of so many pixels as one pixel of as many channels: at 2, its features are a quarter
+            as many (Hoogeboom, Heek & Salimans 2023, "simple diffusion").
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
@@ -61,6 +63,7 @@ class UNet(Preconditioned):
         attention_resolutions: Sequence[int] = (16,),
         dropout: float = 0.0,
         num_groups: int | None = None,
+        patch_size: int = 1,
         checkpointing: bool = False,
     ) -> None:
         network = BareUNet(
@@ -72,6 +75,7 @@ class UNet(Preconditioned):
             attention_resolutions=attention_resolutions,
             dropout=dropout,
             num_groups=num_groups,
+            patch_size=patch_size,
             checkpointing=checkpointing,
         )
         super().__init__(network, form, sigmas)
@@ -95,11 +99,13 @@ class BareUNet(nn.Module):
         attention_resolutions: Sequence[int],
         dropout: float,
         num_groups: int | None,
+        patch_size: int,
         checkpointing: bool,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
-        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups, patch_size)
+        image_size, in_channels = image_size // patch_size, in_channels * patch_size**2
         sizes = [image_size // 2**i for i in range(len(multipliers))]
         for size in attention_resolutions:
             if size not in sizes:
@@ -107,7 +113,7 @@ class BareUNet(nn.Module):
                     f"attention_resolutions={list(attention_resolutions)}: the network has features of "
                     f"{', '.join(map(str, sizes))} pixels, none of {size}"
                 )
-        self.checkpointing, self.dropout = checkpointing, dropout
+        self.checkpointing, self.dropout, self.patch_size = checkpointing, dropout, patch_size
         width = 4 * num_filters
 
         def block(before: int, after: int, attention: bool) -> UNetBlock:
@@ -159,7 +165,7 @@ class BareUNet(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         embedding = F.silu(self.embedding(c))
-        h = self.stem(x)
+        h = self.stem(F.pixel_unshuffle(x, self.patch_size))
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding) if isinstance(module, UNetBlock) else module(h)
@@ -171,7 +177,7 @@ class BareUNet(nn.Module):
                 h = self._run(module, torch.cat([h, skips.pop()], dim=1), embedding)
             else:
                 h = module(h)
-        return self.head(F.silu(self.head_norm(h)))
+        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), self.patch_size)
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
@@ -194,6 +200,7 @@ def _check(
     num_blocks: int,
     dropout: float,
     num_groups: int,
+    patch_size: int,
 ) -> None:
     if in_channels < 1:
         raise ValueError(f"in_channels={in_channels}: must be at least 1")
@@ -207,9 +214,11 @@ def _check(
         raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
     if num_groups < 1 or num_filters % num_groups:
         raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
-    factor = 2 ** (len(multipliers) - 1)
+    if patch_size < 1:
+        raise ValueError(f"patch_size={patch_size}: must be at least 1")
+    factor = patch_size * 2 ** (len(multipliers) - 1)
     if image_size < factor or image_size % factor:
         raise ValueError(
             f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
-            f"halve it {len(multipliers) - 1} times"
+            f"halve it {len(multipliers) - 1} times" + (f" and patch_size={patch_size} divides it" * (patch_size > 1))
         )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsn.networks.blocks import conv3x3
+from ncsn.networks.dropout import Dropout
 
 EPS = 1e-6  # of the normalisations
 
@@ -52,7 +53,7 @@ class UNetBlock(nn.Module):
         self.conv1 = conv3x3(in_channels, out_channels)
         self.embed = nn.Linear(width, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = conv3x3(out_channels, out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         self.attention = SelfAttention(out_channels, num_groups) if attention else None

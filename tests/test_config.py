@@ -149,9 +149,9 @@ def test_the_experiment_of_edm_is_its_run() -> None:
     assert config.trainer.max_steps * config.data.batch_size == 200e6
     assert config.scheduler.warmup_steps * config.data.batch_size == pytest.approx(10e6, rel=1e-3)
     assert (ema.rate, ema.ramp, ema.warmup) == (pytest.approx(0.5 ** (512 / 0.5e6), rel=1e-7), 0.05, False)
-    assert build(config.sampler, "sampler").num_steps(18) == 35
+    assert build(config.sampler, "sampler").num_evaluations(18) == 35
     assert (config.sampler.churn, config.sampler.float64) == (0, True)
-    assert "gradient_clip_val" not in config.trainer or config.trainer.gradient_clip_val is None
+    assert config.trainer.gradient_clip_val is None
 
 
 def test_the_experiment_of_the_vp_sde_is_its_run() -> None:

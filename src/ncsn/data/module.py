@@ -100,7 +100,20 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: a file is damaged, or not what it should be.
         """
 
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, by their labels; None if the set has no labels.
+
+        Raises:
+            DataError: the images, where these say it, are missing.
+        """
+        return None
+
     # What any caller may use.
+
+    @property
+    def labelled_name(self) -> str:
+        """A name for the data set with these labels, where it may have several kinds of them."""
+        return self.name
 
     def images(self, split: Split) -> Tensor:
         """The images of a split, uint8 (N, C, H, W), memory-mapped.
@@ -135,7 +148,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 **self._cache_parameters(),
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
-            }
+            } | self._classes_on_disk()
             folder = self.cache_folder(split)
             if not cache.is_current(folder, meta):
                 shape = (self.channels, self.image_size, self.image_size)
@@ -157,15 +170,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> BatchStream:
         """The training images as an endless stream of uint8 batches."""
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        images = self.images("train")
+        images, labels = self.images("train"), self.labels("train")
         fits = images.nbytes <= IN_MEMORY_BYTES
         resident = fits and device.type == "cuda" if self.device_resident == "auto" else self.device_resident
         if resident or fits:
             images = images.to(device if resident else "cpu", copy=True)
+        if resident and labels is not None:
+            labels = labels.to(device)
         return BatchStream(
             images[: self._overfitted(len(images))],
             self.batch_size,
             self.seed,
+            labels=labels,
             length=self._steps(),
             # Lightning restores a loader's state only from within an epoch, but its count of batches always.
             number=0 if self.trainer is None else self.trainer.fit_loop.total_batch_idx + 1,
@@ -176,7 +192,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> OrderedBatches:
         """The held-out images in order, in uint8 batches."""
-        return OrderedBatches(self.images("val"), self.batch_size, **self._share)
+        return OrderedBatches(self.images("val"), self.batch_size, labels=self.labels("val"), **self._share)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """On the device: uint8 to float32 in [0, 1], and in training flips and dequantisation."""
@@ -187,7 +203,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 images = transforms.flip(images, draws.uniform(len(images)) < 0.5)
             if self.dequantize:
                 images = transforms.dequantize(images, draws.uniform(*images.shape))
-        return Batch(images, batch.number)
+        return Batch(images, batch.number, batch.labels)
 
     def _require(self, key: str, condition: bool, rule: str) -> None:
         if not condition:
@@ -217,6 +233,10 @@ class ImageDataModule(LightningDataModule, ABC):
         parameters: dict[str, Any] = {key: getattr(self, key) for key in self.cache_keys}
         # Relative to the cache: a root moved together with its cache is still known, and two roots do not mix.
         return {**parameters, "root": cache.relative(self.root, self._cache_dir)}
+
+    def _classes_on_disk(self) -> dict[str, Any]:
+        """What the labels of the cache count, where the images themselves say it."""
+        return {}
 
     @property
     def _cache_dir(self) -> Path:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ncsn.conditions import Condition
 from ncsn.data import Batch
 from ncsn.random import Draws, key_to_seed
+from ncsn.score import Given, Score
 
 Objective = Callable[..., Tensor]
 """objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
@@ -30,6 +32,7 @@ class ScoreModel(LightningModule):
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
         scheduler: makes the schedule of its learning rate, per step.
+        condition: what the network is given beside x and σ; None for nothing.
         seed: of the noise and the levels.
         config: the resolved configuration, plain containers only; stored in every checkpoint.
     """
@@ -42,6 +45,7 @@ class ScoreModel(LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
         *,
+        condition: Condition | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -50,7 +54,7 @@ class ScoreModel(LightningModule):
         self.network = network
         self.sigmas: Tensor
         self.register_buffer("sigmas", sigmas.clone())
-        self.objective = objective
+        self.objective, self.condition = objective, condition
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.drops = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
@@ -78,8 +82,14 @@ class ScoreModel(LightningModule):
         if stage == "train" and self.drops:
             torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number, self.trainer.global_rank))
         level = draws.integers(len(self.sigmas), len(x))
-        loss = self.objective(self.network, x, self.sigmas[level], normal=draws.normal)
+        loss = self.objective(self._score_for(batch, draws), x, self.sigmas[level], normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
+
+    def _score_for(self, batch: Batch, draws: Draws) -> Score:
+        """The score of these images: that of the network given what they are drawn for."""
+        if self.condition is None:
+            return self.network
+        return Given(self.network, self.condition(batch.images, batch.labels, draws))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.parameters())

@@ -168,7 +168,9 @@ def _condition(config: dict[str, Any], network: nn.Module, path: Path) -> Condit
     if config.get("condition") is None:
         return None
     try:
-        condition: Condition = build(check(OmegaConf.create({"condition": config["condition"]})).condition, "condition")
+        condition: Condition = build(
+            check(OmegaConf.create({"condition": config["condition"]})).condition, "condition"
+        )
     except ConfigError as error:
         raise DataError(f"{path}: its condition cannot be built: {shown(str(error), 300)}") from error
     classes = getattr(network, "num_classes", None)

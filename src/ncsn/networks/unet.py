@@ -43,8 +43,8 @@ class UNet(Preconditioned):
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
-        num_classes: K, for a network that is given the class of each image, `label` (B,) with values 0, …, K − 1, or K
-            for no class, which is also what it takes where none is given. None for a network without.
+        num_classes: K, for a network that is given the class of each image, `label` (B,) from 0 to K − 1. K is no
+            class, and what it takes where no label is given. None for a network without.
 
     Raises:
         ValueError: a value out of range.
@@ -100,7 +100,7 @@ class BareUNet(nn.Module):
         dropout: float,
         num_groups: int | None,
         checkpointing: bool,
-        num_classes: int | None,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)

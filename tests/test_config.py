@@ -18,6 +18,7 @@ from ncsn.errors import ConfigError
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {
     "callbacks",
+    "condition",
     "data",
     "logger",
     "model",

@@ -14,6 +14,8 @@ Condition = Callable[[Tensor, Tensor | None, Draws], dict[str, Tensor]]
 What is dropped, so that the network learns the score given nothing as well, is dropped here.
 """
 
+MOST_NAMES = 100  # in a message
+
 
 @dataclass(frozen=True)
 class Label:
@@ -66,5 +68,7 @@ class Label:
             return list(self.names).index(str(label))
         if isinstance(label, int) and 0 <= label < self.num_classes:
             return label
-        named = f", or one of {', '.join(self.names)}" if 0 < len(self.names) <= 100 else ""
-        raise ValueError(f"must be a number from 0 to {self.num_classes - 1}{named}")
+        numbers = [str(number) for number in range(self.num_classes)]
+        named = 0 < len(self.names) <= MOST_NAMES and list(self.names) != numbers
+        names = f", or one of {', '.join(self.names)}" if named else ""
+        raise ValueError(f"must be a number from 0 to {self.num_classes - 1}{names}")

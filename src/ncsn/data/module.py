@@ -142,13 +142,15 @@ class ImageDataModule(LightningDataModule, ABC):
 
         Any process may call it, and all of them at once: one decodes, the others wait for it.
         """
+        classes = self._classes_on_disk()
         for split in ("train", "val"):
             files = self.files(split)
             meta = {
                 **self._cache_parameters(),
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
-            } | self._classes_on_disk()
+                **classes,
+            }
             folder = self.cache_folder(split)
             if not cache.is_current(folder, meta):
                 shape = (self.channels, self.image_size, self.image_size)

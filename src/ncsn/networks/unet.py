@@ -8,9 +8,15 @@ x → conv                                                                 the f
   → GroupNorm → swish → conv
 
 block: x + conv(dropout(swish(GroupNorm( conv(swish(GroupNorm(x))) + Linear(swish(embedding)) ))))
+
+DDPM++ (Song et al., ICLR 2021, App. H, and their released code) changes three things: every sum of a branch and its
+shortcut is divided by √2; residual blocks halve and double the resolution; and on the way up, attention follows the
+last block of a resolution only.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +26,8 @@ from torch.utils.checkpoint import checkpoint
 from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
 from ncsn.networks.unet_blocks import EPS, Downsample, Embedding, SelfAttention, UNetBlock, Upsample
+
+Blocks = Literal["ddpm", "ddpm++"]
 
 
 class UNet(Preconditioned):
@@ -36,7 +44,8 @@ class UNet(Preconditioned):
         num_filters: channels at full resolution; even, at least 4.
         multipliers: channels at each resolution, in units of `num_filters`; from one to the next it halves.
         num_blocks: residual blocks per resolution on the way down; one more on the way up.
-        attention_resolutions: heights in pixels at which self-attention follows every block. There is always one
+        blocks: "ddpm", or "ddpm++" as Song et al. 2021 changed them.
+        attention_resolutions: heights in pixels at which self-attention follows the blocks. There is always one
             between the two middle blocks.
         dropout: probability with which a feature is dropped in training, in every block.
         num_groups: of the normalisations; None takes 32, fewer below 128 filters.
@@ -60,6 +69,7 @@ class UNet(Preconditioned):
         num_filters: int = 128,
         multipliers: Sequence[int] = (1, 2, 2, 2),
         num_blocks: int = 2,
+        blocks: Blocks = "ddpm",
         attention_resolutions: Sequence[int] = (16,),
         dropout: float = 0.0,
         num_groups: int | None = None,
@@ -72,6 +82,7 @@ class UNet(Preconditioned):
             num_filters=num_filters,
             multipliers=multipliers,
             num_blocks=num_blocks,
+            blocks=blocks,
             attention_resolutions=attention_resolutions,
             dropout=dropout,
             num_groups=num_groups,
@@ -100,10 +111,13 @@ class BareUNet(nn.Module):
         dropout: float,
         num_groups: int | None,
         checkpointing: bool,
+        blocks: Blocks = "ddpm",
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
+        if blocks not in get_args(Blocks):
+            raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
@@ -117,8 +131,13 @@ class BareUNet(nn.Module):
         self.checkpointing, self.dropout = checkpointing, dropout
         width = 4 * num_filters
 
-        def block(before: int, after: int, attention: bool) -> UNetBlock:
-            return UNetBlock(before, after, width, num_groups=num_groups, dropout=dropout, attention=attention)
+        plus = blocks == "ddpm++"
+        block = partial(UNetBlock, width=width, num_groups=num_groups, dropout=dropout, rescaled=plus)
+
+        def resampling(channels: int, how: Literal["down", "up"]) -> nn.Module:
+            if plus:
+                return block(channels, channels, attention=False, resample=how)
+            return Downsample(channels) if how == "down" else Upsample(channels)
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
@@ -128,21 +147,22 @@ class BareUNet(nn.Module):
         down: list[nn.Module] = []
         for size, after in stages:
             for _ in range(num_blocks):
-                down.append(block(channels, after, size in attention_resolutions))
+                down.append(block(channels, after, attention=size in attention_resolutions))
                 channels = after
                 skips.append(channels)
             if size != sizes[-1]:
-                down.append(Downsample(channels))
+                down.append(resampling(channels, "down"))
                 skips.append(channels)
         self.down = nn.ModuleList(down)
-        self.middle = nn.ModuleList([block(channels, channels, True), block(channels, channels, False)])
+        self.middle = nn.ModuleList([block(channels, channels, attention=attention) for attention in (True, False)])
         up: list[nn.Module] = []
         for size, after in reversed(stages):
-            for _ in range(num_blocks + 1):
-                up.append(block(channels + skips.pop(), after, size in attention_resolutions))
+            for i in range(num_blocks + 1):
+                attention = size in attention_resolutions and (i == num_blocks or not plus)
+                up.append(block(channels + skips.pop(), after, attention=attention))
                 channels = after
             if size != sizes[0]:
-                up.append(Upsample(channels))
+                up.append(resampling(channels, "up"))
         self.up = nn.ModuleList(up)
         self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], EPS)
         self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
@@ -170,15 +190,14 @@ class BareUNet(nn.Module):
         h = self.stem(x)
         skips = [h]
         for module in self.down:
-            h = self._run(module, h, embedding) if isinstance(module, UNetBlock) else module(h)
+            h = self._run(module, h, embedding)
             skips.append(h)
         for block in self.middle:
             h = self._run(block, h, embedding)
         for module in self.up:
-            if isinstance(module, UNetBlock):
-                h = self._run(module, torch.cat([h, skips.pop()], dim=1), embedding)
-            else:
-                h = module(h)
+            if isinstance(module, UNetBlock) and module.resample is None:
+                h = torch.cat([h, skips.pop()], dim=1)
+            h = self._run(module, h, embedding)
         return self.head(F.silu(self.head_norm(h)))
 
     def _embedded(self, c: Tensor, label: Tensor | None) -> Tensor:
@@ -192,6 +211,8 @@ class BareUNet(nn.Module):
         return self.embedding(c) + self.classes(label)
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+        if not isinstance(block, UNetBlock):
+            return block(x)
         if self.checkpointing and torch.is_grad_enabled():
             repeated = self.training and self.dropout > 0  # what was dropped must be dropped again
             return checkpoint(block, x, embedding, use_reentrant=False, preserve_rng_state=repeated)

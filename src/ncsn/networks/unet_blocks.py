@@ -1,12 +1,17 @@
-"""What the U-Net of DDPM is built of (Ho, Jain & Abbeel 2020, App. B, and their released code)."""
+"""What the U-Net of DDPM is built of (Ho, Jain & Abbeel 2020, App. B, and their released code).
+
+`rescaled` and `resample` are what DDPM++ changes in it (Song et al. 2021, App. H).
+"""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsn.networks.blocks import conv3x3
+from ncsn.networks.dropout import Dropout
 
 EPS = 1e-6  # of the normalisations
 
@@ -42,35 +47,61 @@ class UNetBlock(nn.Module):
         num_groups: of the normalisations; divides the channels.
         dropout: before the second convolution.
         attention: whether attention follows.
+        rescaled: divide every sum of a branch and its shortcut by √2, which keeps the variance of two alike.
+        resample: "down" halves the resolution before the first convolution and in the shortcut, by the mean of 2×2
+            pixels; "up" doubles it, every pixel four times. The shortcut is then a 1×1 convolution.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, width: int, *, num_groups: int, dropout: float, attention: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        *,
+        num_groups: int,
+        dropout: float,
+        attention: bool,
+        rescaled: bool = False,
+        resample: Literal["down", "up"] | None = None,
     ) -> None:
         super().__init__()
+        self.resample, self.rescaled = resample, rescaled
         self.norm1 = nn.GroupNorm(num_groups, in_channels, EPS)
         self.conv1 = conv3x3(in_channels, out_channels)
         self.embed = nn.Linear(width, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = conv3x3(out_channels, out_channels)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
-        self.attention = SelfAttention(out_channels, num_groups) if attention else None
+        changes = in_channels != out_channels or resample is not None
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if changes else None
+        self.attention = SelfAttention(out_channels, num_groups, rescaled) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Takes the embedding (B, width) after its swish."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = F.silu(self.norm1(x))
+        if self.resample is not None:
+            h, x = _resampled(h, self.resample), _resampled(x, self.resample)
+        h = self.conv1(h)
         h = h + self.embed(embedding)[..., None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        x = h + (x if self.shortcut is None else self.shortcut(x))
+        x = _sum(h, x if self.shortcut is None else self.shortcut(x), self.rescaled)
         return x if self.attention is None else self.attention(x)
 
 
-class SelfAttention(nn.Module):
-    """x + out(softmax(qᵀk/√C) v), one head, over all pixels of a feature map."""
+def _sum(a: Tensor, b: Tensor, rescaled: bool) -> Tensor:
+    return (a + b) * math.sqrt(0.5) if rescaled else a + b
 
-    def __init__(self, channels: int, num_groups: int) -> None:
+
+def _resampled(x: Tensor, how: Literal["down", "up"]) -> Tensor:
+    return F.avg_pool2d(x, 2) if how == "down" else F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class SelfAttention(nn.Module):
+    """x + out(softmax(qᵀk/√C) v), one head, over all pixels of a feature map; divided by √2 if `rescaled`."""
+
+    def __init__(self, channels: int, num_groups: int, rescaled: bool = False) -> None:
         super().__init__()
+        self.rescaled = rescaled
         self.norm = nn.GroupNorm(num_groups, channels, EPS)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
@@ -79,7 +110,7 @@ class SelfAttention(nn.Module):
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H·W, 3C), channels-last without a copy
         q, k, v = pixels[:, None].chunk(3, dim=-1)
         h = F.scaled_dot_product_attention(q, k, v)[:, 0]
-        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return _sum(x, self.out(h.transpose(1, 2).unflatten(2, x.shape[2:])), self.rescaled)
 
 
 class Downsample(nn.Module):

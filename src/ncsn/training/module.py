@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ncsn import noise
 from ncsn.conditions import Condition
 from ncsn.data import Batch
+from ncsn.networks.dropout import Dropout
 from ncsn.random import Draws, key_to_seed
 from ncsn.score import Given, Score
 
@@ -23,12 +25,13 @@ class ScoreModel(LightningModule):
     """Trains a score network over all noise levels (Song & Ermon 2019, eq. 6).
 
     Every random number of a step is a function of the seed and the number of the batch, so a run that is
-    continued, or spread over more devices, draws the same ones. What a network drops depends on the process as well:
-    a run that is continued on as many devices drops the same features.
+    continued, or spread over more devices, draws the same ones. So it is with features that `networks.dropout` drops;
+    those of `torch.nn.Dropout` are the same after a resume on as many devices.
 
     Args:
         network: s(x, σ), called with images (B, C, H, W) and σ (B,).
-        sigmas: the noise levels, (L,); part of the checkpoint.
+        levels: the noise levels (L,), drawn from uniformly, or a distribution of σ; its ladder, or they, are part of
+            the checkpoint.
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
         scheduler: makes the schedule of its learning rate, per step.
@@ -40,7 +43,7 @@ class ScoreModel(LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        sigmas: Tensor,
+        levels: Tensor | noise.Distribution,
         objective: Objective,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
@@ -53,11 +56,12 @@ class ScoreModel(LightningModule):
         self.save_hyperparameters(dict(config or {}))
         self.network = network
         self.sigmas: Tensor
-        self.register_buffer("sigmas", sigmas.clone())
+        self.register_buffer("sigmas", noise.ladder(levels).clone())
+        self.distribution = None if isinstance(levels, Tensor) else levels
         self.objective, self.condition = objective, condition
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
-        self.drops = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
+        self.dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout) and module.p > 0]
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The score s(x, σ)."""
@@ -70,20 +74,24 @@ class ScoreModel(LightningModule):
         return self._step(batch, "val")
 
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        x = batch.images
-        draws = Draws(
-            self.seed,
-            stage,
-            batch.number,
-            device=x.device,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-        if stage == "train" and self.drops:
-            torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number, self.trainer.global_rank))
-        level = draws.integers(len(self.sigmas), len(x))
-        loss = self.objective(self._score_for(batch, draws), x, self.sigmas[level], normal=draws.normal)
+        x, rank, world_size = batch.images, self.trainer.global_rank, self.trainer.world_size
+        draws = Draws(self.seed, stage, batch.number, device=x.device, rank=rank, world_size=world_size)
+        if stage == "train" and self.dropouts:
+            torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number))
+            for module in self.dropouts:
+                if isinstance(module, Dropout):
+                    module.rank, module.world_size = rank, world_size
+        level, sigma = self._levels(draws, len(x))
+        loss = self.objective(self._score_for(batch, draws), x, sigma, normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
+
+    def _levels(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
+        """σ of each row, and the index of the level that it is, or that is nearest to it."""
+        if self.distribution is None:
+            level = draws.integers(len(self.sigmas), batch)
+            return level, self.sigmas[level]
+        sigma = self.distribution.draw(draws.uniform(batch))
+        return noise.position(sigma, self.sigmas).round().long(), sigma
 
     def _score_for(self, batch: Batch, draws: Draws) -> Score:
         """The score of these images: that of the network given what they are drawn for."""

@@ -19,6 +19,7 @@ from ncsn.errors import ConfigError
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {
     "callbacks",
+    "condition",
     "data",
     "logger",
     "model",

@@ -4,19 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ncsn import data, images, noise, objectives, restoration, samplers
+    from ncsn import conditions, data, images, noise, objectives, restoration, samplers
     from ncsn.checkpoint import load_score
     from ncsn.energy import EnergyScore
     from ncsn.networks import NCSN, NCSNv2, UNet
+    from ncsn.score import Given, Guided
 
 _HOMES = {"EnergyScore": "ncsn.energy", "NCSN": "ncsn.networks", "NCSNv2": "ncsn.networks", "UNet": "ncsn.networks"}
-_HOMES |= {"load_score": "ncsn.checkpoint"}
+_HOMES |= {"load_score": "ncsn.checkpoint", "Given": "ncsn.score", "Guided": "ncsn.score"}
 
 __all__ = [
     "NCSN",
     "EnergyScore",
+    "Given",
+    "Guided",
     "NCSNv2",
     "UNet",
+    "conditions",
     "data",
     "images",
     "load_score",

@@ -1,8 +1,9 @@
 """What a score is to those who train it and to those who sample from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -10,6 +11,10 @@ Score = Callable[[Tensor, Tensor], Tensor]
 
 Normal = Callable[[Tensor], Tensor]
 """normal(x): standard normal values of the shape of x, as `torch.randn_like` gives them."""
+
+
+Network = Callable[..., Tensor]
+"""network(x, sigma, **condition): what `Score` is, for images that are drawn for something."""
 
 
 def expand(rows: Tensor, x: Tensor) -> Tensor:
@@ -30,3 +35,46 @@ class Clipped:
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         square = expand(sigma, x) ** 2
         return ((x + square * self.score(x, sigma)).clamp(0, 1) - x) / square
+
+
+@dataclass(frozen=True)
+class Given:
+    """The score of a network given what the images are drawn for: (x, σ) ↦ network(x, σ, **condition).
+
+    Attributes:
+        network: s(x, σ | condition).
+        condition: tensors (B, …) by the names of the network's arguments, a row for each of x.
+    """
+
+    network: Network
+    condition: Mapping[str, Tensor]
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.network(x, sigma, **self.condition)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Classifier-free guidance (Ho & Salimans 2022): s(x, σ | ∅) + g (s(x, σ | condition) − s(x, σ | ∅)).
+
+    Both scores come from one call of the network with 2B rows. g = 1 is `Given`, g = 0 the score given nothing, and
+    each takes B rows. The paper's w is g − 1.
+
+    Attributes:
+        network: s(x, σ | condition).
+        condition: as `Given` has it.
+        nothing: the same names, for images that are drawn for nothing.
+        guidance: g.
+    """
+
+    network: Network
+    condition: Mapping[str, Tensor]
+    nothing: Mapping[str, Tensor]
+    guidance: float
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        if self.guidance in (0, 1):
+            return self.network(x, sigma, **(self.condition if self.guidance else self.nothing))
+        both = {name: torch.cat([self.nothing[name], given]) for name, given in self.condition.items()}
+        nothing, given = self.network(torch.cat([x, x]), torch.cat([sigma, sigma]), **both).chunk(2)
+        return nothing + self.guidance * (given - nothing)

@@ -198,6 +198,19 @@ NO_NETWORK, NO_SAMPLER, NO_DATA = (
         ("data", {"category": "/etc/x"}, r"data\.category=/etc/x .*must be a name"),
         ("data", {"channels": "3"}, r"data\.channels=3 .*positive integer"),
         ("data", {"image_size": True}, r"data\.image_size=True .*positive integer"),
+        ("data", {"attribute": "../x"}, r"data\.attribute=\.\./x .*must be a name"),
+        (
+            "condition",
+            {"_target_": "os.mkdir", "path": "ran"},
+            "names os.mkdir as its condition, which is no condition",
+        ),
+        ("condition", {"num_classes": 3}, "its configuration has no complete condition"),
+        (
+            "condition",
+            {"_target_": "ncsn.conditions.Label", "num_classes": 3},
+            "its network has None classes, its condition 3",
+        ),
+        ("condition", {"_target_": "ncsn.conditions.Label", "num_classes": 0}, "its condition cannot be built"),
         ("callbacks", {"evil": f"${{oc.create:{WRITES}}}"}, r"callbacks\.evil=.* is an interpolation"),
     ],
 )

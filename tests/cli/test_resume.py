@@ -130,7 +130,18 @@ def test_a_damaged_record_is_told_in_one_line(text: str, folder: Path) -> None:
 
 
 def test_all_that_train_names_is_listed() -> None:
-    groups = ("callbacks", "data", "logger", "model", "noise", "objective", "optimizer", "sampler", "scheduler")
+    groups = (
+        "callbacks",
+        "condition",
+        "data",
+        "logger",
+        "model",
+        "noise",
+        "objective",
+        "optimizer",
+        "sampler",
+        "scheduler",
+    )
     lines = [
         line.split("#")[0].split() for group in groups for path in (CONF / group).glob("*.yaml")
         for line in path.read_text().splitlines()

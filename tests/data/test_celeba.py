@@ -6,7 +6,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from ncsn.data import CelebA
-from ncsn.errors import DataError
+from ncsn.errors import ConfigError, DataError
 
 NUMBERS = [1, 7, 162770, 162771, 182637, 182638, 202599]
 
@@ -96,3 +96,31 @@ def test_the_real_set(real_data, tmp_path, size):
     for split in ("train", "val"):
         for path, image in zip(data.files(split)[::10], data.images(split)[::10], strict=True):
             assert np.array_equal(image, paper(path, size))
+
+
+@pytest.mark.parametrize("place", ["celeba", "celeba/img_align_celeba"])
+def test_an_attribute_is_a_label(tmp_path, place, make):
+    make(tmp_path / "celeba" / "img_align_celeba", [1, 2, 3, 162771])
+    rows = {1: (-1, 1), 2: (1, 1), 3: (1, -1), 162771: (-1, -1)}
+    text = "202599\nMale Smiling\n" + "".join(f"{n:06}.jpg {a:2} {b:2}\n" for n, (a, b) in rows.items())
+    listed = tmp_path / place / "list_attr_celeba.txt"
+
+    def labels(attribute: str | None) -> list[int] | None:
+        data = CelebA(root=str(tmp_path), batch_size=1, attribute=attribute)
+        data.prepare_data()
+        found = data.labels("train")
+        return None if found is None else [*found.tolist(), *data.labels("val").tolist()]
+
+    with pytest.raises(DataError, match=r"celeba/list_attr_celeba\.txt: missing, data\.attribute is read from it"):
+        labels("Male")
+    listed.write_text(text)
+    assert labels("Male") == [0, 1, 1, 0]
+    assert labels("Smiling") == [1, 1, 0, 0]
+    assert labels(None) is None
+    assert len(list((tmp_path / "cache").glob("celeba-train-*"))) == 3
+    assert CelebA(attribute="Smiling").classes() == ("not_Smiling", "Smiling")
+    with pytest.raises(ConfigError, match=r"data\.attribute=Smile: no column of .*; did you mean Smiling\?"):
+        labels("Smile")
+    listed.write_text(text.replace("000003.jpg  1 -1", "000003.jpg  1"))
+    with pytest.raises(DataError, match=r"expected a line '000003\.jpg' with 2 values"):
+        labels("Male")

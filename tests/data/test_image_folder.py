@@ -91,3 +91,38 @@ def test_val_fraction(tmp_path, fraction):
 def test_size_and_root_must_be_given():
     with pytest.raises(TypeError, match="'root' and 'image_size'"):
         ImageFolder()
+
+
+def test_subfolders_are_classes_in_the_order_of_their_names(folder, save_noise):
+    def labelled(data: ImageFolder) -> dict[str, str]:
+        return {
+            path.relative_to(folder).as_posix(): data.classes()[label]
+            for split in ("train", "val")
+            for path, label in zip(data.files(split), data.labels(split).tolist(), strict=True)
+        }
+
+    data = prepared(folder)
+    assert data.classes() == ("a", "b", "c")
+    assert data.identity("val")["classes"] == ["a", "b", "c"]
+    assert all(name.startswith(f"{label}/") for name, label in labelled(data).items())
+    first = data.labelled_name
+    save_noise(folder / "aa" / "deep" / "20.png", (20, 20), 20)  # between two, wherever it is held out
+    data = prepared(folder)
+    assert data.classes() == ("a", "aa", "b", "c")
+    assert data.labelled_name != first
+    assert len(found := labelled(data)) == 21
+    assert all(name.startswith(f"{label}/") for name, label in found.items())
+    (folder / "b$").mkdir()
+    save_noise(folder / "${b}" / "21.png", (20, 20), 21)
+    with pytest.raises(DataError, match="cannot be part of the name of a class"):
+        data.classes()
+
+
+@pytest.mark.parametrize("places", [("a/0", "a/1", "2"), ("a/0", "a/1", "a/b/2")])
+def test_no_labels_where_an_image_lies_in_no_class_or_all_in_one(tmp_path, save_noise, places):
+    for number, place in enumerate(places):
+        save_noise(tmp_path / f"{place}.png", (20, 20), number)
+    data = ImageFolder(root=str(tmp_path), image_size=8)
+    data.prepare_data()
+    assert data.classes() is data.labels("train") is None
+    assert "classes" not in data.identity("train")

@@ -98,3 +98,15 @@ def test_validation_batches_are_of_one_size_on_all_processes(n):
 def test_a_stream_does_not_end():
     stream = BatchStream(numbered(4), 2, seed=0, length=10**9)
     assert [batch.number for batch in islice(stream, 1000)] == list(range(1000))
+
+
+@pytest.mark.parametrize("options", [{}, {"read_ahead": 2}, {"rank": 1, "world_size": 2}])
+def test_labels_stay_with_their_images(options):
+    images, labels = numbered(20), 3 * torch.arange(20)
+    batches = [*BatchStream(images, 4, seed=5, labels=labels, length=11, **options)]
+    plain = [*BatchStream(images, 4, seed=5, length=11, **options)]
+    assert [indices(batch) for batch in batches] == [indices(batch) for batch in plain]
+    assert all(batch.labels is None for batch in plain)
+    shares = {key: value for key, value in options.items() if key != "read_ahead"}
+    for batch in [*batches, *OrderedBatches(images, 6, labels=labels, **shares)]:
+        assert batch.labels.tolist() == [3 * index for index in indices(batch)]

@@ -85,13 +85,26 @@ def test_a_loss_of_half_a_value_at_first_and_not_above(form: Any, per_value: tup
     assert per_value[0] < float(loss) / (x[0].numel() / 2) < per_value[1]
 
 
+def test_a_label_changes_the_score_of_its_image_and_nothing_else() -> None:
+    with torch.no_grad():
+        plain, net, (x, sigma) = small(), small(num_classes=3), noisy()
+        assert set(net.state_dict()) - set(plain.state_dict()) == {"network.classes.weight"}
+        of = {label: net(x, sigma, label=torch.tensor([1, label])) for label in (0, 1, 3)}
+        for label in (0, 3):
+            torch.testing.assert_close(of[label][0], of[1][0])
+            assert not torch.allclose(of[label][1], of[1][1])
+        torch.testing.assert_close(net(x, sigma)[1], of[3][1])  # without a label, 3: no class
+        with pytest.raises(ValueError, match="label: this network has no classes"):
+            plain(x, sigma, label=torch.tensor([0, 1]))
+
+
 def test_all_of_it_is_learned() -> None:
     found = gradients(small())
     assert found.keys() == dict(small().named_parameters()).keys()
     assert all(gradient.abs().sum() > 0 for gradient in found.values())
 
 
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"blocks": "ddpm++"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5, "num_classes": 3}, {"blocks": "ddpm++"}], ids=str)
 def test_checkpointing_does_not_change_gradients(options: dict[str, Any]) -> None:
     found = []
     for checkpointing in (False, True):
@@ -168,10 +181,11 @@ def test_compiled_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_ = nn.Module.compile
     torch.compiler.reset()
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compile_(self, backend="eager", fullgraph=True))
-    net = small(num_blocks=1, form="ddpm")
+    net = small(num_blocks=1, form="ddpm", num_classes=3)
     compiled = deepcopy(net)
     compile_in_place(compiled)
-    torch.testing.assert_close(compiled(*noisy()), net(*noisy()), rtol=1e-4, atol=1e-3)
+    for label in ({"label": torch.tensor([2, 0])}, {}):
+        torch.testing.assert_close(compiled(*noisy(), **label), net(*noisy(), **label), rtol=1e-4, atol=1e-3)
     torch.compiler.reset()
 
 
@@ -191,6 +205,7 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"attention_resolutions": [16]}, r"attention_resolutions=\[16\]: the network has features of 8, 4 pixels"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"num_groups": 3}, "num_groups=3: must divide num_filters=8"),
+        ({"num_classes": 0}, "num_classes=0: must be at least 1"),
         ({"form": "x0"}, "form=x0: must be edm, ddpm, v"),
         ({"blocks": "adm"}, r"blocks=adm: must be ddpm or ddpm\+\+"),
     ],

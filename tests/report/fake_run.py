@@ -89,6 +89,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             "features": {"samples_to_training": [9.7, 11.2, 12.9], "held_out_to_training": [9.1, 10.8, 12.7]},
         },
         "classes": {"shares": [0.08, 0.11, 0.12, 0.1, 0.09, 0.1, 0.13, 0.07, 0.11, 0.09], "mean_confidence": 0.941},
+        "by_class": {"classes": ["cat", "dog"], "counts": [500, 500], "accuracy": [0.9, 1], "frechet": [3.5, 4]},
         "held_out": {
             "sigmas": list(SIGMAS),
             "twice_the_loss_per_dim": [0.1 + 0.085 * k for k in range(10)],

@@ -135,7 +135,7 @@ def test_one_file_alone_makes_a_report(run: Path, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", ["memorisation", "classes", "held_out", "checkpoint", "sampler", "denoise", "seconds"]
+    "missing", ["memorisation", "classes", "by_class", "held_out", "checkpoint", "sampler", "denoise", "seconds"]
 )
 def test_parts_of_an_evaluation_may_be_missing(run: Path, missing: str) -> None:
     found = evaluation()

@@ -138,6 +138,8 @@ def _check_content(content: Any, path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no checkpoint, neither of train.py (it lacks {lacks}) nor of the papers' authors")
     config = door.plain(content["hyper_parameters"], path)
     keys = {"model": {"_target_"}, "data": {"_target_", "channels", "image_size"}, "sampler": {"_target_"}}
+    if config.get("condition") is not None:  # which few have
+        keys["condition"] = {"_target_"}
     for node, needed in keys.items():
         if not isinstance(config.get(node), dict) or not config[node].keys() >= needed:
             raise DataError(f"{path}: no checkpoint of train.py (its configuration has no complete {node})")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ncsn.checkpoint.reading import read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
 from ncsn.checkpoint.trust import NETWORKS
+from ncsn.conditions import Condition, Label
 from ncsn.config import build, check
 from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import atomically
@@ -33,6 +34,7 @@ class TrainedScore:
             published experiment it was taken for: model, data, noise and sampler; of diffusers' model, data, sampler.
         weights: "ema" or "raw", what the network holds.
         step: optimiser steps it was trained; 0 where the file does not say.
+        condition: what the network was given in training beside x and σ; None for nothing.
     """
 
     network: nn.Module
@@ -41,10 +43,11 @@ class TrainedScore:
     config: dict[str, Any]
     weights: Weights
     step: int
+    condition: Condition | None = None
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """s(x, σ): (B, C, H, W), (B,) -> (B, C, H, W)."""
-        return self.network(x, sigma)
+    def __call__(self, x: Tensor, sigma: Tensor, **condition: Tensor) -> Tensor:
+        """s(x, σ): (B, C, H, W), (B,) -> (B, C, H, W); of a network with labels, given label=…, int64 (B,)."""
+        return self.network(x, sigma, **condition)
 
     @property
     def energy(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -109,6 +112,7 @@ def load_score(
         config=config,
         weights=weights,
         step=checkpoint["global_step"],
+        condition=_condition(config, network, path),
     )
 
 
@@ -157,6 +161,22 @@ def _build(config: dict[str, Any], sigmas: Tensor, state: Mapping[str, Tensor], 
     _check_weights(network, state, path)
     network.load_state_dict(state)
     return network
+
+
+def _condition(config: dict[str, Any], network: nn.Module, path: Path) -> Condition | None:
+    """What the network is given, of a configuration that has passed `check_targets`."""
+    if config.get("condition") is None:
+        return None
+    try:
+        condition: Condition = build(
+            check(OmegaConf.create({"condition": config["condition"]})).condition, "condition"
+        )
+    except ConfigError as error:
+        raise DataError(f"{path}: its condition cannot be built: {shown(str(error), 300)}") from error
+    classes = getattr(network, "num_classes", None)
+    if isinstance(condition, Label) and condition.num_classes != classes:
+        raise DataError(f"{path}: its network has {classes} classes, its condition {condition.num_classes}")
+    return condition
 
 
 def _check_sizes(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> None:

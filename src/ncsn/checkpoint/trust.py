@@ -50,11 +50,13 @@ SAMPLERS = (
     "ncsn.samplers.PredictorCorrector",
     "ncsn.samplers.UniPC",
 )
+CONDITIONS = ("ncsn.conditions.Label",)
 BUILT = {"model": ("network", NETWORKS), "data": ("data set", DATA_SETS), "sampler": ("sampler", SAMPLERS)}
+BUILT |= {"condition": ("condition", CONDITIONS)}  # which only networks that are given one have
 """What is built from a checkpoint, by the keys of its configuration; the rest of it is only read."""
 
 TRAINING = (
-    *(*NETWORKS, *DATA_SETS, *SAMPLERS),
+    *(*NETWORKS, *DATA_SETS, *SAMPLERS, *CONDITIONS),
     "lightning.Trainer",
     "lightning.pytorch.loggers.TensorBoardLogger",
     "lightning.pytorch.loggers.WandbLogger",
@@ -140,6 +142,8 @@ def check_targets(config: dict[str, Any], path: Path, trust: Collection[str] = (
     """
     trust = tuple(trust)
     for key, (kind, known) in BUILT.items():
+        if config.get(key) is None:
+            continue
         own, *within = targets(config[key])
         for target, admitted in [(own, (*known, *trust)), *((target, trust) for target in within)]:
             if target not in admitted:
@@ -217,8 +221,9 @@ def check_data(data: dict[str, Any], path: Path) -> None:
     for key in ("channels", "image_size"):
         if type(data[key]) is not int or data[key] < 1:
             raise DataError(f"{path}: data.{key}={shown(data[key])} in its configuration: must be a positive integer")
-    for key in ("name", "category"):
-        if key in data and not (isinstance(data[key], str) and is_plain_word(data[key])):
+    for key in ("name", "category", "attribute"):
+        none = key == "attribute" and data.get(key) is None
+        if key in data and not none and not (isinstance(data[key], str) and is_plain_word(data[key])):
             raise DataError(f"{path}: data.{key}={shown(data[key])} in its configuration: must be a name, no path")
 
 

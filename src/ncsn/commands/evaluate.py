@@ -43,6 +43,8 @@ SETTINGS: dict[str, Any] = {
     "samples": str | None,
     "against": str | None,
     "num_samples": Annotated[int, Field(ge=FEWEST)] | None,
+    "label": int | str | None,
+    "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
     "scores": Annotated[list[Score], Field(min_length=1)],
     "batch_size": Annotated[int, Field(ge=1)],
@@ -105,10 +107,11 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     """The record of samples of a checkpoint, drawn unless they are there."""
     prepared = prepare(config, path)
     score = prepared.score
+    drawn_for = {"label": config.label, "guidance": config.guidance}
+    task = Generate(score=score, sampler=prepared.sampler, num_samples=num_samples, **drawn_for)
     against = None if config.against is None else _against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
     evaluator.try_out(score.image_shape, num_samples)
-    task = Generate(score=score, sampler=prepared.sampler, num_samples=num_samples)
     options = {"batch_size": config.batch_size, "seed": config.seed}
     folder = prepared.folder(task, config.out, seed=config.seed, batch_size=min(config.batch_size, num_samples))
     start = time.perf_counter()
@@ -117,7 +120,8 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     images = images_of(folder.path / "samples.npz")
     # Evaluations of an energy come on top, and are not counted.
     levels, has_energy = len(score.sigmas), getattr(prepared.sampler, "needs_energy", False)
-    evaluations = None if has_energy else num_evaluations(prepared.sampler, levels)
+    twice = 1 if config.guidance in (0, 1) else 2  # given the label, and given nothing
+    evaluations = None if has_energy else twice * num_evaluations(prepared.sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
     return _printed(record, folder.path)
 
@@ -224,8 +228,9 @@ def _check_combination(config: DictConfig) -> None:
     """Refuses settings that do not go together."""
     if (config.ckpt is None) == (config.samples is None):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
-    for key in ("num_samples", "against") if config.ckpt is None else ():
-        if config[key] is not None:
+    usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}
+    for key, value in usual.items() if config.ckpt is None else ():
+        if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
     if config.ckpt is not None and Run(Path(config.ckpt).expanduser()).checkpoints():
         if config.out is not None:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, Any] = {
     "ckpt": str,
     "num_samples": Annotated[int, Field(ge=1)] | None,
+    "label": int | str | None,
+    "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "batch_size": Annotated[int, Field(ge=1)] | Literal["auto"],
     "seed": int,
     "weights": Weights,
@@ -45,7 +47,8 @@ def sample(config: DictConfig) -> Path:
     prepared = prepare(config, path)
     score = prepared.score
     trainer = build_trainer(config.trainer)
-    given = {"score": score, "sampler": prepared.sampler, "num_samples": config.num_samples}
+    given = {"score": score, "sampler": prepared.sampler}
+    given |= {key: config[key] for key in ("num_samples", "label", "guidance")}
     task: Task = build(config.task, "task", **given)
 
     batch_size = largest_batch(task, trainer) if config.batch_size == "auto" else config.batch_size

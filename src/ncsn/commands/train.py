@@ -25,7 +25,7 @@ from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.loggers import build_loggers, finish_dashboards
 from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
-from ncsn.training import levels
+from ncsn.training import classes, levels
 from ncsn.training.budget import is_auto, resolve_width
 from ncsn.training.build import build_callbacks, build_model, try_out
 
@@ -140,8 +140,8 @@ class Job:
 
 
 def _checked(config: DictConfig) -> DictConfig:
-    """The configuration with values as validated, and noise levels in numbers."""
-    config = check(config, SETTINGS)
+    """The configuration with values as validated, the classes of the data, and noise levels in numbers."""
+    config = classes.resolve_classes(check(config, SETTINGS))
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         stand_in = build_model(levels.with_stand_ins(config))
         try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)

@@ -20,6 +20,8 @@ _BATCHES: dict[Split, list[str]] = {
     "val": ["test_batch"],
 }
 
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
 
 @dataclass(kw_only=True, eq=False)
 class CIFAR10(ImageDataModule):
@@ -40,6 +42,9 @@ class CIFAR10(ImageDataModule):
 
     only_size: ClassVar[int | None] = 32
     only_channels: ClassVar[int | None] = 3
+
+    def classes(self) -> tuple[str, ...]:
+        return _CLASSES
 
     def files(self, split: Split) -> list[Path]:
         batches = [Path(self.root, _FOLDER, name) for name in _BATCHES[split]]

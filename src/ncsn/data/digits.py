@@ -23,6 +23,9 @@ class Digits(ImageDataModule):
     only_size: ClassVar[int | None] = 8
     only_channels: ClassVar[int | None] = 1
 
+    def classes(self) -> tuple[str, ...]:
+        return tuple("0123456789")
+
     def files(self, split: Split) -> list[Path]:
         return []
 

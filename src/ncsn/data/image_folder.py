@@ -3,17 +3,23 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ncsn.data.decoding import EXTENSIONS, DecodedFiles, find_images, fit
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
+from ncsn.files import digest
 from ncsn.random import key_to_seed
 
 
 @dataclass(kw_only=True, eq=False)
 class ImageFolder(ImageDataModule):
     """The images in a folder and its subfolders: shorter side resized to `image_size`, centre crop.
+
+    The class of an image is the subfolder of the folder that it lies in; the classes are in the order of their names.
+    Where an image lies in the folder itself, or all lie in one subfolder, there are no labels.
 
     Which images are held out depends on the seed and on their names, not on the order in which they are found.
 
@@ -33,17 +39,44 @@ class ImageFolder(ImageDataModule):
         super().__post_init__()
         self._require("val_fraction", 0 < self.val_fraction < 1, "must lie between 0 and 1")
 
+    def classes(self) -> tuple[str, ...] | None:
+        names = self._names()
+        folders = {name.partition("/")[0] for name in names}
+        if len(folders) < 2 or not all("/" in name for name in names):
+            return None
+        for folder in folders:
+            if "${" in folder:  # which no file of a run could hold
+                raise DataError(f"{Path(self.root, folder)}: ${{ cannot be part of the name of a class; rename it")
+        return tuple(sorted(folders))
+
+    @property
+    def labelled_name(self) -> str:
+        return f"{self.name}-{digest(self.classes())}"
+
     def files(self, split: Split) -> list[Path]:
+        root, names = Path(self.root), self._names()
+        names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))
+        held_out = min(max(round(len(names) * self.val_fraction), 1), len(names) - 1)
+        chosen = names[:held_out] if split == "val" else names[held_out:]
+        return [root / name for name in sorted(chosen)]
+
+    def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, np.ndarray | None]:
+        images, classes = DecodedFiles(files, self.channels, partial(fit, size=self.image_size)), self.classes()
+        if classes is None:
+            return images, None
+        number = {name: number for number, name in enumerate(classes)}
+        return images, np.array([number[file.relative_to(self.root).parts[0]] for file in files])
+
+    def _names(self) -> list[str]:
+        """The images in the folder, by their paths from there."""
         root = Path(self.root)
         if not root.is_dir():
             raise DataError(f"{root}: not a folder; set data.root to the folder that has the images")
         names = [path.relative_to(root).as_posix() for path in find_images(root)]
         if len(names) < 2:
             raise DataError(f"{root}: expected at least two images ({', '.join(EXTENSIONS)}), found {len(names)}")
-        names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))
-        held_out = min(max(round(len(names) * self.val_fraction), 1), len(names) - 1)
-        chosen = names[:held_out] if split == "val" else names[held_out:]
-        return [root / name for name in sorted(chosen)]
+        return names
 
-    def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, None]:
-        return DecodedFiles(files, self.channels, partial(fit, size=self.image_size)), None
+    def _classes_on_disk(self) -> dict[str, Any]:
+        classes = self.classes()
+        return {} if classes is None else {"classes": list(classes)}

@@ -41,6 +41,9 @@ class MNIST(ImageDataModule):
     only_size: ClassVar[int | None] = 28
     only_channels: ClassVar[int | None] = 1
 
+    def classes(self) -> tuple[str, ...]:
+        return tuple("0123456789")
+
     def files(self, split: Split) -> list[Path]:
         prefix = _PREFIX[split]
         return [self._file(f"{prefix}-images-idx3-ubyte"), self._file(f"{prefix}-labels-idx1-ubyte")]

@@ -101,7 +101,20 @@ class ImageDataModule(LightningDataModule, ABC):
             DataError: a file is damaged, or not what it should be.
         """
 
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, by their labels; None if the set has no labels.
+
+        Raises:
+            DataError: the images, where these say it, are missing.
+        """
+        return None
+
     # What any caller may use.
+
+    @property
+    def labelled_name(self) -> str:
+        """A name for the data set with these labels, where it may have several kinds of them."""
+        return self.name
 
     def images(self, split: Split) -> Tensor:
         """The images of a split, uint8 (N, C, H, W), memory-mapped.
@@ -130,12 +143,14 @@ class ImageDataModule(LightningDataModule, ABC):
 
         Any process may call it, and all of them at once: one decodes, the others wait for it.
         """
+        classes = self._classes_on_disk()
         for split in ("train", "val"):
             files = self.files(split)
             meta = {
                 **self._cache_parameters(),
                 "format": cache.FORMAT,
                 "files": cache.fingerprint(files, Path(self.root)),
+                **classes,
             }
             folder = self.cache_folder(split)
             if not cache.is_current(folder, meta):
@@ -158,15 +173,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> BatchStream:
         """The training images as an endless stream of uint8 batches."""
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        images = self.images("train")
+        images, labels = self.images("train"), self.labels("train")
         fits = images.nbytes <= IN_MEMORY_BYTES
         resident = fits and device.type == "cuda" if self.device_resident == "auto" else self.device_resident
         if resident or fits:
             images = images.to(device if resident else "cpu", copy=True)
+        if resident and labels is not None:
+            labels = labels.to(device)
         return BatchStream(
             images[: self._overfitted(len(images))],
             self.batch_size,
             self.seed,
+            labels=labels,
             length=self._steps(),
             # Lightning restores a loader's state only from within an epoch, but its count of batches always.
             number=0 if self.trainer is None else self.trainer.fit_loop.total_batch_idx + 1,
@@ -177,7 +195,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> OrderedBatches:
         """The held-out images in order, in uint8 batches."""
-        return OrderedBatches(self.images("val"), self.batch_size, **self._share)
+        return OrderedBatches(self.images("val"), self.batch_size, labels=self.labels("val"), **self._share)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """On the device: uint8 to float32 in [0, 1], and in training flips and dequantisation."""
@@ -188,7 +206,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 images = transforms.flip(images, draws.uniform(len(images)) < 0.5)
             if self.dequantize:
                 images = transforms.dequantize(images, draws.uniform(*images.shape))
-        return Batch(images, batch.number)
+        return Batch(images, batch.number, batch.labels)
 
     def _require(self, key: str, condition: bool, rule: str) -> None:
         if not condition:
@@ -220,6 +238,10 @@ class ImageDataModule(LightningDataModule, ABC):
         parameters: dict[str, Any] = {key: getattr(self, key) for key in self.cache_keys}
         # Relative to the cache: a root moved together with its cache is still known, and two roots do not mix.
         return {**parameters, "root": cache.relative(self.root, self._cache_dir)}
+
+    def _classes_on_disk(self) -> dict[str, Any]:
+        """What the labels of the cache count, where the images themselves say it."""
+        return {}
 
     @property
     def _cache_dir(self) -> Path:

@@ -29,10 +29,12 @@ class Batch(NamedTuple):
     Attributes:
         images: (B, C, H, W); uint8 as it leaves the loader, float32 in [0, 1] when it reaches a model.
         number: its place in the stream, counted from 0 over the whole run.
+        labels: the classes of the images, int64 (B,), None if they have none.
     """
 
     images: Tensor
     number: int
+    labels: Tensor | None = None
 
 
 class BatchStream:
@@ -45,6 +47,7 @@ class BatchStream:
         images: uint8 (N, C, H, W), in memory, memory-mapped, or on an accelerator; batches come from there.
         batch_size: images per batch, over all processes together; at most N, divisible by `world_size`.
         seed: determines the order.
+        labels: of the images, int64 (N,), on the same device.
         length: batches per iteration, N // batch_size if None.
         number: the first batch handed out.
         rank, world_size: this process and the number of processes.
@@ -58,6 +61,7 @@ class BatchStream:
         batch_size: int,
         seed: int,
         *,
+        labels: Tensor | None = None,
         length: int | None = None,
         number: int = 0,
         rank: int = 0,
@@ -65,7 +69,7 @@ class BatchStream:
         pin_memory: bool = False,
         read_ahead: int = 0,
     ) -> None:
-        self.images, self.batch_size, self.seed, self.number = images, batch_size, seed, number
+        self.images, self.labels, self.batch_size, self.seed, self.number = images, labels, batch_size, seed, number
         self.per_epoch = len(images) // batch_size
         self.length = self.per_epoch if length is None else length
         self.rank, self.world_size = rank, world_size
@@ -97,8 +101,12 @@ class BatchStream:
             order = self._order(epoch)
             for row in range(first_row if epoch == first_epoch else 0, self.per_epoch):
                 batch = order[row * self.batch_size : (row + 1) * self.batch_size]
-                images = self.images[batch[self.rank :: self.world_size]]
-                yield Batch(images.pin_memory() if self.pin_memory else images, epoch * self.per_epoch + row)
+                mine = batch[self.rank :: self.world_size]
+                labels = None if self.labels is None else self._handed_out(self.labels[mine])
+                yield Batch(self._handed_out(self.images[mine]), epoch * self.per_epoch + row, labels)
+
+    def _handed_out(self, rows: Tensor) -> Tensor:
+        return rows.pin_memory() if self.pin_memory else rows
 
     def _order(self, epoch: int) -> Tensor:
         """The permutation of an epoch: drawn on the CPU, the same everywhere, and moved to the images."""
@@ -114,19 +122,24 @@ class OrderedBatches:
     Args:
         images: uint8 (N, C, H, W).
         batch_size: images per batch, over all processes together; divisible by `world_size`.
+        labels: of the images, int64 (N,).
         rank, world_size: this process and the number of processes.
     """
 
-    def __init__(self, images: Tensor, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, images: Tensor, batch_size: int, *, labels: Tensor | None = None, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.images = images[: len(images) - len(images) % world_size]
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.labels, self.batch_size, self.rank, self.world_size = labels, batch_size, rank, world_size
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, images in enumerate(self.images.split(self.batch_size)):
-            yield Batch(images[self.rank :: self.world_size], number)
+        for number, start in enumerate(range(0, len(self.images), self.batch_size)):
+            stop = min(start + self.batch_size, len(self.images))
+            mine = slice(start + self.rank, stop, self.world_size)
+            yield Batch(self.images[mine], number, None if self.labels is None else self.labels[mine])
 
 
 def _read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:

@@ -137,8 +137,8 @@ class Classifier(FeatureNetwork):
             DataError: the file is damaged, or holds the classifier of other data.
         """
         folder = Path(data.root, "classifiers") if folder is None else Path(folder).expanduser()
-        path = folder / f"{data.name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
         expected = _classifier_of(data).record  # has the set labels?
+        path = folder / f"{data.labelled_name}-{data.image_size}px-{data.channels}ch-v{FORMAT}.pt"
         with one_process_at_a_time(path):
             if not path.is_file():
                 train_classifier(data, device=device).save(path)
@@ -193,7 +193,7 @@ def train_classifier(
 
 def _classifier_of(data: ImageDataModule) -> Classifier:
     _, labels = _labelled(data, "train")
-    return Classifier(data.name, data.image_size, data.channels, num_classes=int(labels.max()) + 1)
+    return Classifier(data.labelled_name, data.image_size, data.channels, num_classes=int(labels.max()) + 1)
 
 
 def _labelled(data: ImageDataModule, split: Split) -> tuple[Tensor, Tensor]:
@@ -202,7 +202,8 @@ def _labelled(data: ImageDataModule, split: Split) -> tuple[Tensor, Tensor]:
         raise ConfigError(
             f"features=classifier: data={data.name} has no labels to train a classifier on; set features=inception "
             "(with features.weights_path=… on a machine without a network), or a data set with labels, "
-            "such as digits, mnist or cifar10"
+            "such as digits, mnist or cifar10, an image_folder with a subfolder for each class, or celeba with "
+            "data.attribute=Smiling"
         )
     return images, labels
 

@@ -14,8 +14,10 @@ import torch
 from lightning import Trainer
 
 from ncsn.checkpoint import TrainedScore
+from ncsn.conditions import Label
 from ncsn.data import ImageDataModule
 from ncsn.data.module import Split
+from ncsn.evaluation.by_class import accuracy, drawn_for, labels_of, scores_by_class
 from ncsn.evaluation.classifier import Classifier
 from ncsn.evaluation.diagnostics import LOOKED_AT, Sets, class_shares, first_of, held_out_loss, memorisation
 from ncsn.evaluation.extraction import extract_shared
@@ -209,14 +211,37 @@ class Evaluator:
         with _timed(seconds, "scores"):
             settings = ScoreSettings.suited_to(len(samples), len(reference.features))
             scores = compute_scores(samples, reference, which=self.scores, settings=settings, device=self.device)
-        return {
-            "scores": scores,
-            "num_samples": len(samples),
-            "features": self.network.describe(),
-            "settings": asdict(settings),
-            "samples": str(images.path),
-            "reference": reference.key["images"] | {"count": len(reference.features)},
-        } | origin.record()
+            by_class = self._by_class(samples, origin, reference)
+        if by_class is not None and "accuracy" in by_class:
+            scores |= accuracy(by_class, self.network.name)
+        return (
+            {
+                "scores": scores,
+                "num_samples": len(samples),
+                "features": self.network.describe(),
+                "settings": asdict(settings),
+                "samples": str(images.path),
+                "reference": reference.key["images"] | {"count": len(reference.features)},
+            }
+            | ({} if by_class is None else {"by_class": by_class})
+            | origin.record()
+        )
+
+    def _by_class(self, samples: Features, origin: Origin, reference: Reference) -> dict[str, Any] | None:
+        """Scores of the classes that samples were drawn for, where they are those of the data set."""
+        labels = labels_of(origin.settings, len(samples))
+        names = None if self.data is None else self.data.classes()
+        if self.data is None or labels is None or names is None:
+            return None
+        condition = None if origin.score is None else origin.score.condition
+        known = tuple(condition.names) if isinstance(condition, Label) else ()
+        if int(labels.max()) >= len(names) or known not in ((), names):
+            return None
+        of_split = self.reference in ("train", "val")
+        real = self.data.labels("train" if self.reference == "train" else "val") if of_split else None
+        options: dict[str, Any] = {"classified": isinstance(self.network, Classifier)}
+        options["reference"] = None if real is None else (reference.features, real)
+        return scores_by_class(samples, labels, names, **options)
 
     def _features_of(self, name: str) -> Reference:
         options: dict[str, Any] = {"device": self.device, "batch_size": self.batch_size}
@@ -255,6 +280,7 @@ class Evaluator:
 def curve_settings(protocol: dict[str, Any]) -> dict[str, Any]:
     """What the scores of a run's checkpoints have in common."""
     drawn = {key: protocol["samples"][key] for key in ("weights", "seed", "batch_size", "precision", "sampler")}
+    drawn |= drawn_for(protocol["samples"].get("task", {}))
     return drawn | {"features": protocol["features"]["checksum"], "reference": protocol["reference"]}
 
 

@@ -6,6 +6,8 @@ kid_50k        unbiased MMD², kernel (x·y/D + 1)³, mean over 100 subsets; Bi�
 precision_50k  share of the samples within the manifold of the reference; Kynkäänniemi et al. 2019, arXiv:1904.06991
 recall_50k     share of the reference within the manifold of the samples; the same
 
+Where the class of samples was asked for, `classifier_accuracy_50k` is the share that the classifier takes for it.
+
 These are the names with Inception's features. With those of another network, say `classifier-mnist`, they are
 `classifier_frechet_50k`, `classifier_score_50k`, `classifier_kid_50k`, `classifier_precision_50k` and
 `classifier_recall_50k`: none of them is an FID. `is_50k_std` and `kid_50k_std` are standard deviations over splits

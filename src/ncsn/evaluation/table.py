@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+MOST_CLASSES = 40  # in a table
+
 
 def table(record: dict[str, Any], folder: Path) -> str:
     """The scores of a record, with what they depend on."""
@@ -16,6 +18,8 @@ def table(record: dict[str, Any], folder: Path) -> str:
     accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
     reference = record["reference"]
     of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
+    if by_class := record.get("by_class"):
+        lines += _by_class(by_class)
     lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
     lines.append(f"  reference  {reference['count']} images, {of}")
     if record["sampler"]:
@@ -30,3 +34,18 @@ def table(record: dict[str, Any], folder: Path) -> str:
         for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
             lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
     return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+
+
+def _by_class(found: dict[str, Any]) -> list[str]:
+    """A row for each class, unless there are too many to be read."""
+    names, columns = found["classes"], [key for key in ("accuracy", "frechet") if key in found]
+    if not columns or len(names) > MOST_CLASSES:
+        return []
+    width = max(map(len, [*names, "class"]))
+    lines = [f"\n  {'class'.ljust(width)}  samples" + "".join(f"  {key:>8}" for key in columns)]
+    for row, name in enumerate(names):
+        values = ["–" if found[key][row] is None else f"{found[key][row]:.4g}" for key in columns]
+        lines.append(
+            f"  {name.ljust(width)}  {found['counts'][row]:>7}" + "".join(f"  {value:>8}" for value in values)
+        )
+    return lines

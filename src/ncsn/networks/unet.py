@@ -1,6 +1,6 @@
 """The U-Net of DDPM (Ho, Jain & Abbeel, NeurIPS 2020, App. B, and their released code).
 
-c → sinusoids → Linear → swish → Linear                                  the embedding
+c → sinusoids → Linear → swish → Linear                                  the embedding, + that of a label
 x → conv                                                                 the first skip
   → at every resolution: `num_blocks` blocks, then halved                each output a skip
   → block, attention, block
@@ -52,6 +52,8 @@ class UNet(Preconditioned):
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
+        num_classes: K, for a network that is given the class of each image, `label` (B,) from 0 to K − 1. K is no
+            class, and what it takes where no label is given. None for a network without.
 
     Raises:
         ValueError: a value out of range.
@@ -72,6 +74,7 @@ class UNet(Preconditioned):
         dropout: float = 0.0,
         num_groups: int | None = None,
         checkpointing: bool = False,
+        num_classes: int | None = None,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -84,13 +87,14 @@ class UNet(Preconditioned):
             dropout=dropout,
             num_groups=num_groups,
             checkpointing=checkpointing,
+            num_classes=num_classes,
         )
         super().__init__(network, form, sigmas)
-        self.checkpointing = checkpointing
+        self.checkpointing, self.num_classes = checkpointing, num_classes
 
 
 class BareUNet(nn.Module):
-    """F(x, c) of `UNet`, which has the arguments: images (B, C, H, W) and numbers (B,) to (B, C, H, W).
+    """F(x, c, label) of `UNet`, which has the arguments: images (B, C, H, W) and numbers (B,) to (B, C, H, W).
 
     Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
     """
@@ -108,12 +112,15 @@ class BareUNet(nn.Module):
         num_groups: int | None,
         checkpointing: bool,
         blocks: Blocks = "ddpm",
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
         if blocks not in get_args(Blocks):
             raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
         sizes = [image_size // 2**i for i in range(len(multipliers))]
         for size in attention_resolutions:
             if size not in sizes:
@@ -159,6 +166,7 @@ class BareUNet(nn.Module):
         self.up = nn.ModuleList(up)
         self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], EPS)
         self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
+        self.classes = None if num_classes is None else nn.Embedding(num_classes + 1, width)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -177,8 +185,8 @@ class BareUNet(nn.Module):
                 nn.init.zeros_(module.out.weight)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        embedding = F.silu(self.embedding(c))
+    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
+        embedding = F.silu(self._embedded(c, label))
         h = self.stem(x)
         skips = [h]
         for module in self.down:
@@ -191,6 +199,16 @@ class BareUNet(nn.Module):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = self._run(module, h, embedding)
         return self.head(F.silu(self.head_norm(h)))
+
+    def _embedded(self, c: Tensor, label: Tensor | None) -> Tensor:
+        """Of the noise level, plus that of the class (Dhariwal & Nichol 2021, App. A)."""
+        if self.classes is None:
+            if label is not None:
+                raise ValueError("label: this network has no classes (num_classes)")
+            return self.embedding(c)
+        if label is None:
+            label = torch.full(c.shape, self.classes.num_embeddings - 1, device=c.device)
+        return self.embedding(c) + self.classes(label)
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if not isinstance(block, UNetBlock):

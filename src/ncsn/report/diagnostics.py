@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 from ncsn.report.charts import FIRST, SECOND, THIRD, Chart, Line, bar_chart, line_chart, range_chart
 from ncsn.report.elements import Heading, Picture, heading_of, picture_of
-from ncsn.report.numbers import in_percent, in_words
+from ncsn.report.numbers import in_digits, in_percent, in_words
 from ncsn.report.training import SIGMA
 from ncsn.runs.contents import Contents, Evaluation, Samples
+
+MOST_NAMES = 40  # of classes, in a note
 
 
 class Diagnosed(NamedTuple):
@@ -24,11 +26,16 @@ def neighbours(run: Contents) -> list[Diagnosed] | None:
 
 
 def diagnostics(run: Contents) -> list[Diagnosed] | None:
-    """Held-out loss by noise level, and class balance."""
+    """Held-out loss by noise level, class balance, and scores by class."""
     folders = []
     for folder in run.samples:
         if evaluation := folder.evaluation:
-            charts = (_held_out_chart(evaluation), _comparison_chart(evaluation), _classes_chart(evaluation))
+            charts = (
+                _held_out_chart(evaluation),
+                _comparison_chart(evaluation),
+                _classes_chart(evaluation),
+                *_by_class_charts(evaluation),
+            )
             folders.append(Diagnosed(heading_of(folder), None, [chart for chart in charts if chart is not None]))
     return [folder for folder in folders if folder.charts] or None
 
@@ -91,3 +98,21 @@ def _classes_chart(evaluation: Evaluation) -> Chart | None:
     if classes.mean_confidence is not None:
         note += f" Mean confidence {in_percent(classes.mean_confidence)}."
     return bar_chart("Share of each class", classes.shares, "class", even, note)
+
+
+def _by_class_charts(evaluation: Evaluation) -> list[Chart | None]:
+    """Accuracy and Fréchet distance of each class that samples were drawn for."""
+    if (found := evaluation.by_class) is None or len(found.classes) < 2:
+        return []
+    shown = ", ".join(found.classes[:MOST_NAMES]) + (" …" if len(found.classes) > MOST_NAMES else "")
+    charts = []
+    for title, values in (
+        ("Samples classified as their label", found.accuracy),
+        ("Fréchet distance by class", found.frechet),
+    ):
+        known = [value for value in values or [] if value is not None]
+        if values and len(known) == len(values):
+            mean = sum(known) / len(known)
+            note = f"Classes, in order: {shown}. Dotted: {in_digits(mean)}, the mean."
+            charts.append(bar_chart(title, known, "class", mean, note))
+    return charts

@@ -66,6 +66,8 @@ def _facts(given: Node) -> list[Fact]:
             setting("Weights", given, "weights", weights_in_words),
             Fact("Sampler", node_in_words(sampler, hidden=("denoise",))),
             setting("Denoising step", sampler, "denoise"),
+            setting("Labels", task, "labels"),
+            setting("Guidance", task, "guidance"),
             setting("Seed", given, "seed"),
             setting("Precision", given, "precision"),
         ]

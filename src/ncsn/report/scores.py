@@ -17,6 +17,7 @@ SCORES = {
     "score": "Inception-style score",
     "precision": "Precision",
     "recall": "Recall",
+    "accuracy": "Samples classified as their label",
 }
 
 

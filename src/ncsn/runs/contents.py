@@ -37,6 +37,16 @@ class Classes:
 
 
 @dataclass
+class ByClass:
+    """Scores of each class that samples were drawn for; see `ncsn.evaluation.by_class`."""
+
+    classes: list[str]
+    counts: list[int]
+    accuracy: list[float] | None = None
+    frechet: list[float | None] | None = None
+
+
+@dataclass
 class HeldOut:
     """Held-out loss by noise level; see `ncsn.evaluation.held_out`."""
 
@@ -64,6 +74,7 @@ class Evaluation:
     versions: Node = field(default_factory=dict)
     memorisation: dict[str, Distances] | None = None
     classes: Classes | None = None
+    by_class: ByClass | None = None
     held_out: HeldOut | None = None
     held_out_against: HeldOut | None = None
 

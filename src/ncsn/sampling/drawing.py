@@ -70,7 +70,8 @@ def draw(
         x = task.start(chains, draws)
         if watch is not None:
             watch(x, None)
-        for state in task.sampler_of(chains, draws)(task.score.network, x, sigmas, normal=draws.normal):
+        score = task.score_of(chains, draws)
+        for state in task.sampler_of(chains, draws)(score, x, sigmas, normal=draws.normal):
             x = state.x
             if watch is not None:
                 watch(x, state)

@@ -18,6 +18,7 @@ from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
 from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.random import Draws
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.sampling.folder import SampleFolder
@@ -129,14 +130,14 @@ def largest_batch(task: Task, trainer: Trainer) -> int:
         where = f"{trainer.world_size} devices" if trainer.world_size > 1 else f"a {device.type}"
         raise ConfigError(f"batch_size=auto: looks for what fits on one GPU, not {where}; give a number")
     score = task.score
-    network = score.network.to(device)
+    score.network.to(device)
 
     def fits(size: int) -> bool:
         x, sigma = torch.zeros(size, *score.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
         try:
             # As it is, not compiled for every size that is tried; compiled it takes less.
             with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):
-                network(x, sigma)
+                task.score_of(range(size), Draws(0, device=device))(x, sigma)
         except torch.OutOfMemoryError:
             return False
         finally:

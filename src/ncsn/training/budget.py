@@ -20,6 +20,7 @@ from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
 from ncsn.runs.folder import global_rank
 from ncsn.training.build import build_model
+from ncsn.training.classes import resolve_classes
 from ncsn.training.module import ScoreModel
 from ncsn.training.schedules import seconds_of
 
@@ -74,7 +75,7 @@ def resolve_width(config: DictConfig) -> DictConfig:
             "torchrun or SLURM's tasks, or give a number"
         )
     chosen.model.num_filters = WIDTHS[0]
-    checked = check(chosen)
+    checked = resolve_classes(check(chosen))
     with as_config_error("model.num_filters=auto"):
         seconds = seconds_of(checked.trainer.max_time)
     chosen.model.num_filters = _widest(checked, seconds).num_filters

@@ -21,7 +21,7 @@ _DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
 
 def build_model(config: DictConfig) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a checked configuration, as one module that carries it."""
-    levels = build(config.noise, "noise")
+    levels, condition = build(config.noise, "noise"), config.get("condition")
     # Lightning asks for these after the data; here they are built once for their ranges.
     now = {key: OmegaConf.create({**config[key], "_partial_": False}) for key in ("optimizer", "scheduler")}
     build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
@@ -31,6 +31,7 @@ def build_model(config: DictConfig) -> ScoreModel:
         objective=build(config.objective, "objective"),
         optimizer=build(config.optimizer, "optimizer"),
         scheduler=build(config.scheduler, "scheduler"),
+        condition=None if condition is None else build(condition, "condition"),
         seed=config.seed,
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
     )

@@ -8,6 +8,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, distributed, nn
 
 from ncsn.checkpoint import TrainedScore
+from ncsn.conditions import Condition, Label
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.sampling.drawing import batches_of, draw
 from ncsn.sampling.tasks import Generate
@@ -38,7 +39,7 @@ def draw_while_training(
     Raises:
         DivergedError: chains diverged, on any process; raised on all of them.
     """
-    task = Generate(score=_score(trainer, pl_module), sampler=sampler, num_samples=num_samples)
+    task = task_while_training(trainer, pl_module, sampler, num_samples)
     mine = range(len(batches_of(task, batch_size)))[trainer.global_rank :: trainer.world_size]
     kept: dict[int, T] = {}
     diverged: DivergedError | None = None
@@ -59,6 +60,13 @@ def draw_while_training(
     if not trainer.is_global_zero:
         return []
     return [batch for _, batch in sorted(item for part, _ in everyone for item in part.items())]
+
+
+def task_while_training(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, num_samples: int) -> Generate:
+    """New images of a network in training; of all classes in turn, if it has some."""
+    score = _score(trainer, pl_module)
+    label = "all" if isinstance(score.condition, Label) else None
+    return Generate(score=score, sampler=sampler, num_samples=num_samples, label=label)
 
 
 def gather(trainer: Trainer, mine: T) -> list[T]:
@@ -86,4 +94,5 @@ def _score(trainer: Trainer, pl_module: LightningModule) -> TrainedScore:
         config=dict(pl_module.hparams),
         weights="ema" if averaged else "raw",
         step=trainer.global_step,
+        condition=cast(Condition | None, getattr(pl_module, "condition", None)),
     )

@@ -11,9 +11,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ncsn import noise
+from ncsn.conditions import Condition
 from ncsn.data import Batch
 from ncsn.networks.dropout import Dropout
 from ncsn.random import Draws, key_to_seed
+from ncsn.score import Given, Score
 
 Objective = Callable[..., Tensor]
 """objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
@@ -33,6 +35,7 @@ class ScoreModel(LightningModule):
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
         scheduler: makes the schedule of its learning rate, per step.
+        condition: what the network is given beside x and σ; None for nothing.
         seed: of the noise and the levels.
         config: the resolved configuration, plain containers only; stored in every checkpoint.
     """
@@ -45,6 +48,7 @@ class ScoreModel(LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
         *,
+        condition: Condition | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -54,7 +58,7 @@ class ScoreModel(LightningModule):
         self.sigmas: Tensor
         self.register_buffer("sigmas", noise.ladder(levels).clone())
         self.distribution = None if isinstance(levels, Tensor) else levels
-        self.objective = objective
+        self.objective, self.condition = objective, condition
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
         self.dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout) and module.p > 0]
@@ -78,7 +82,7 @@ class ScoreModel(LightningModule):
                 if isinstance(module, Dropout):
                     module.rank, module.world_size = rank, world_size
         level, sigma = self._levels(draws, len(x))
-        loss = self.objective(self.network, x, sigma, normal=draws.normal)
+        loss = self.objective(self._score_for(batch, draws), x, sigma, normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
 
     def _levels(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
@@ -88,6 +92,12 @@ class ScoreModel(LightningModule):
             return level, self.sigmas[level]
         sigma = self.distribution.draw(draws.uniform(batch))
         return noise.position(sigma, self.sigmas).round().long(), sigma
+
+    def _score_for(self, batch: Batch, draws: Draws) -> Score:
+        """The score of these images: that of the network given what they are drawn for."""
+        if self.condition is None:
+            return self.network
+        return Given(self.network, self.condition(batch.images, batch.labels, draws))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.parameters())

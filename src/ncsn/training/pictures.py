@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from ncsn.images import grid, save_png
 from ncsn.samplers import DivergedError, Sampler
-from ncsn.training.drawing import draw_while_training
+from ncsn.training.drawing import draw_while_training, task_while_training
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ class SampleImages(Callback):
             return
         if not batches:  # not the first process
             return
-        picture = grid(torch.cat(batches))
+        task = task_while_training(trainer, pl_module, self.sampler, self.num_samples)
+        picture = grid(*task.picture(torch.cat(batches)))
         save_png(picture, self.folder / f"step_{trainer.global_step:07d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

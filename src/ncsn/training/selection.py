@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
+from ncsn.evaluation.by_class import drawn_for
 from ncsn.evaluation.classifier import Classifier
 from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.inception import Inception
@@ -20,7 +21,7 @@ from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.training.checkpoints import Checkpoints
-from ncsn.training.drawing import draw_while_training, gather
+from ncsn.training.drawing import draw_while_training, gather, task_while_training
 from ncsn.training.ema import EMA
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,8 @@ class SelectBest(Callback):
     def _settings(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What the scores depend on beside the checkpoint, as `evaluate.py` says it."""
         averaged = any(isinstance(c, EMA) for c in trainer.callbacks)  # type: ignore[attr-defined]
-        return {
+        task = task_while_training(trainer, pl_module, self.sampler, self.num_samples)
+        return drawn_for(task.identity) | {
             "weights": "ema" if averaged else "raw",
             "seed": self.seed,
             "batch_size": min(self.batch_size, self.num_samples),

@@ -11,12 +11,13 @@ from ncsn.data.transforms import to_unit_interval
 from ncsn.random import Draws
 from ncsn.samplers import Interpolation, Sampler
 from ncsn.sampling.tasks.images import identity, read_images
+from ncsn.sampling.tasks.labels import rows_by_class
 from ncsn.sampling.tasks.task import Task
 
 
 @dataclass(kw_only=True, eq=False)
 class Generate(Task):
-    """New images, `num_samples` in all.
+    """New images, `num_samples` in all; with label="all" their classes take turns.
 
     Args:
         init: start of the chains; None is what the sampler asks for. "uniform" in [0, 1], Algorithm 1's; "gaussian",
@@ -27,6 +28,7 @@ class Generate(Task):
     init: str | None = None
 
     default_num_samples: ClassVar[int] = 64
+    takes_all_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,10 +50,13 @@ class Generate(Task):
             return noise
         return to_unit_interval(self.given[[chain % len(self.given) for chain in chains]]).to(x.device) + noise
 
+    def picture(self, samples: Tensor) -> tuple[Tensor, int | None]:
+        return rows_by_class(samples, len(self.labels)) if len(self.labels) > 1 else super().picture(samples)
+
 
 @dataclass(kw_only=True, eq=False)
 class Interpolate(Task):
-    """Rows of images that go from one sample to another; `num_samples` is the number of rows.
+    """Rows of images that go from one sample to another; `num_samples` is the number of rows, each of one class.
 
     Args:
         num_angles: images per row, at least 2.
@@ -60,6 +65,7 @@ class Interpolate(Task):
     num_angles: int = 8
 
     default_num_samples: ClassVar[int] = 8
+    takes_all_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

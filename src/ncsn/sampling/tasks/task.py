@@ -4,11 +4,15 @@ from abc import ABC
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
+from ncsn.conditions import Label
 from ncsn.random import Draws
 from ncsn.samplers import Sampler, start
+from ncsn.sampling.tasks.labels import chosen_labels
+from ncsn.score import Guided, Score
 
 
 @dataclass(kw_only=True, eq=False)
@@ -19,17 +23,28 @@ class Task(ABC):
         score: the trained network.
         sampler: drives the chains.
         num_samples: as the task counts them; None for its own default.
+        label: the class that images are drawn for, by number or name; "all" for all of them in turn; None for none.
+        guidance: g of `Guided`; 1 for the plain score given the label.
+
+    Raises:
+        ConfigError: the network has no such label, or the task has no use for all of them.
     """
 
     score: TrainedScore
     sampler: Sampler
     num_samples: int | None = None
+    label: int | str | None = None
+    guidance: float = 1.0
 
     default_num_samples: ClassVar[int]
     uses_sampler: ClassVar[bool] = True
+    takes_all_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self.count: int = self.default_num_samples if self.num_samples is None else self.num_samples
+        self.labels = chosen_labels(self.score.condition, self.label, self.guidance, many=self.takes_all_labels)
+        rows = max(len(self.labels), 1)  # by default of one length
+        default = -(-self.default_num_samples // rows) * rows
+        self.count: int = default if self.num_samples is None else self.num_samples
         if self.count < 1:
             raise ValueError(f"num_samples={self.count}: must be at least 1")
 
@@ -56,6 +71,15 @@ class Task(ABC):
         """What drives the chains of these numbers."""
         return self.sampler
 
+    def score_of(self, chains: range, draws: Draws) -> Score:
+        """What drives the chains of these numbers is given: the score of the network, for what they are drawn for."""
+        if not self.labels:
+            return self.score.network
+        numbers = [self.labels[chain // self.together % len(self.labels)] for chain in chains]
+        labels, label = torch.tensor(numbers, device=draws.device), self.score.condition
+        assert isinstance(label, Label)
+        return Guided(self.score.network, label.of(labels), label.nothing(labels), self.guidance)
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the samples depend on beside the arguments of the task, plain values."""
@@ -64,9 +88,11 @@ class Task(ABC):
     @property
     def identity(self) -> dict[str, Any]:
         """All that the samples depend on beside the network and the sampler, plain values."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("score", "sampler")}
+        others = ("score", "sampler", "label", "guidance")
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         target = f"ncsn.sampling.tasks.{type(self).__name__}"
-        return {"_target_": target} | given | {"num_samples": self.count} | self.settings
+        labels = {"labels": self.labels, "guidance": float(self.guidance)} if self.labels else {}
+        return {"_target_": target} | given | {"num_samples": self.count} | labels | self.settings
 
     @property
     def beside(self) -> dict[str, Tensor]:

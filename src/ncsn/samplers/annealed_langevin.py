@@ -108,12 +108,12 @@ class AnnealedLangevin:
         # fmt: off
         alphas = epsilon * (sigmas / sigmas[-1]) ** 2               # 3:   αᵢ ← ε · σᵢ²/σ_L², all of them at once
         for i, (sigma, alpha) in enumerate(zip(sigmas, alphas, strict=True)):  # 2: for i ← 1 to L do
-            keep = hold(sigma)
+            keep = hold(sigma)                                      #      Algorithm 2: z̃ is drawn here
             for t in range(T):                                      # 4:   for t ← 1 to T do
                 z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))
                 x = x + alpha / 2 * s + alpha.sqrt() * z            # 6:     x̃ ← x̃ + αᵢ/2 s(x̃, σᵢ) + √αᵢ z_t
-                x = keep(x)
+                x = keep(x)                                         #      and what is known is put back
                 yield State(x, i, t, alpha)
         # fmt: on
         if self.denoise:

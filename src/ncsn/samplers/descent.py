@@ -85,7 +85,7 @@ class Descent(ABC):
         x = hold(noises[0])(x)
         steps = self.descend(self._at_one_level(score, dtype), x, noises, normal)
         for i, (level, below) in enumerate(zip(levels, noises[1:], strict=True)):
-            keep = hold(below)
+            keep = hold(below) if below > 0 else free(below)
             x = keep(steps.send(x) if i else next(steps))
             yield State(x.to(dtype), level, step[level])
             step[level] += 1

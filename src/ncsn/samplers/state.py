@@ -16,13 +16,13 @@ StartsFrom = Literal["uniform", "noise"]
 Hold = Callable[[Tensor | float], Callable[[Tensor], Tensor]]
 """hold(sigma): what chains are held to where they carry noise σ, a function of chains (B, …) -> (B, …).
 
-A sampler calls `hold` once for every level that its steps lead to, before it draws anything for them, and the function
-after every step.
+A sampler calls `hold` once for every σ > 0 that its steps lead to, before it draws anything for them, and the
+function after every step; if it starts from noise, also for σ₁, and the function before the first step.
 """
 
 
 def free(sigma: Tensor | float) -> Callable[[Tensor], Tensor]:
-    """Holds chains to nothing."""
+    """Chains are held to nothing."""
     return lambda x: x
 
 

@@ -8,27 +8,34 @@ from torch import Tensor, nn
 
 from ncsn.networks.blocks import conv3x3
 
-EPS = 1e-6  # of the normalisations
-
 
 class Embedding(nn.Module):
     """c (B,) → sines and cosines of c · 10⁴^(−i/(n−1)), i < n = channels/2 → Linear → swish → Linear, (B, width).
 
     In float32, also under autocast: in bfloat16 levels a few per cent apart would become one.
+
+    Args:
+        channels: sines and cosines.
+        width: of the result.
+        cosine_first: cosines before sines.
+        frequency_shift: what n is reduced by in the exponent; 0 or 1.
     """
 
     frequencies: Tensor
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, *, cosine_first: bool = False, frequency_shift: int = 1) -> None:
         super().__init__()
         half = channels // 2
-        frequencies = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, dtype=torch.float64))
+        self.cosine_first = cosine_first
+        exponents = torch.arange(half, dtype=torch.float64)
+        frequencies = torch.exp(-math.log(10_000) / (half - frequency_shift) * exponents)
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
         self.linear1, self.linear2 = nn.Linear(channels, width), nn.Linear(width, width)
 
     def forward(self, c: Tensor) -> Tensor:
         angles = c[:, None] * self.frequencies
-        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        sine, cosine = angles.sin(), angles.cos()
+        waves = torch.cat([cosine, sine] if self.cosine_first else [sine, cosine], dim=1)
         with torch.autocast(c.device.type, enabled=False):
             return self.linear2(F.silu(self.linear1(waves.to(self.linear1.weight.dtype))))
 
@@ -40,22 +47,33 @@ class UNetBlock(nn.Module):
         in_channels, out_channels: where they differ the shortcut is a 1×1 convolution.
         width: of the embedding.
         num_groups: of the normalisations; divides the channels.
+        norm_eps: of the normalisations.
         dropout: before the second convolution.
         attention: whether attention follows.
+        head_dim: channels per head of it; None for one head.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, width: int, *, num_groups: int, dropout: float, attention: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        *,
+        num_groups: int,
+        norm_eps: float,
+        dropout: float,
+        attention: bool,
+        head_dim: int | None,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(num_groups, in_channels, EPS)
+        self.norm1 = nn.GroupNorm(num_groups, in_channels, norm_eps)
         self.conv1 = conv3x3(in_channels, out_channels)
         self.embed = nn.Linear(width, out_channels)
-        self.norm2 = nn.GroupNorm(num_groups, out_channels, EPS)
+        self.norm2 = nn.GroupNorm(num_groups, out_channels, norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = conv3x3(out_channels, out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
-        self.attention = SelfAttention(out_channels, num_groups) if attention else None
+        self.attention = SelfAttention(out_channels, num_groups, norm_eps, head_dim) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Takes the embedding (B, width) after its swish."""
@@ -67,30 +85,43 @@ class UNetBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + out(softmax(qᵀk/√C) v), one head, over all pixels of a feature map."""
+    """x + out(softmax(qᵀk/√C) v), C the channels of a head, over all pixels of a feature map.
 
-    def __init__(self, channels: int, num_groups: int) -> None:
+    Args:
+        channels: of all heads.
+        num_groups, norm_eps: of the normalisation.
+        head_dim: C, divides `channels`; None for one head.
+
+    Raises:
+        ValueError: `head_dim` does not divide `channels`.
+    """
+
+    def __init__(self, channels: int, num_groups: int, norm_eps: float, head_dim: int | None) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(num_groups, channels, EPS)
+        if head_dim is not None and (head_dim < 1 or channels % head_dim):
+            raise ValueError(f"head_dim={head_dim}: must divide the {channels} channels that attention is paid to")
+        self.num_heads = channels // (head_dim or channels)
+        self.norm = nn.GroupNorm(num_groups, channels, norm_eps)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H·W, 3C), channels-last without a copy
-        q, k, v = pixels[:, None].chunk(3, dim=-1)
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        q, k, v = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in pixels.chunk(3, dim=2))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
 class Downsample(nn.Module):
-    """A 3×3 convolution of stride 2, padded on the right and at the bottom only."""
+    """A 3×3 convolution of stride 2, padded on the right and at the bottom only, or on all sides (`symmetric`)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, symmetric: bool = False) -> None:
         super().__init__()
+        self.padding = (1, 1, 1, 1) if symmetric else (0, 1, 0, 1)
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
+        return self.conv(F.pad(x, self.padding))
 
 
 class Upsample(nn.Module):

@@ -8,7 +8,7 @@
 `ncsn noise data=…` prints all of it as a table.
 """
 
-from ncsn.noise.diffusion import cosine, ddpm, karras
+from ncsn.noise.diffusion import cosine, ddpm, karras, scaled_linear
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
 from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
@@ -41,6 +41,7 @@ __all__ = [
     "position",
     "published",
     "ratio",
+    "scaled_linear",
     "snr",
     "step_size",
     "step_size_from_snr",

@@ -1,0 +1,201 @@
+"""What the two configurations of diffusers say, as nodes of ours, and the other way."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ncsn import noise
+from ncsn.errors import DataError, shown
+
+_SUPPORTED: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "act_fn": ("silu", ("silu", "swish")),
+    "add_attention": (True, (True,)),
+    "attn_norm_num_groups": (None, (None,)),
+    "center_input_sample": (False, (False,)),
+    "class_embed_type": (None, (None,)),
+    "downsample_type": ("conv", ("conv",)),
+    "mid_block_scale_factor": (1, (1,)),
+    "mid_block_type": ("UNetMidBlock2D", ("UNetMidBlock2D",)),
+    "num_class_embeds": (None, (None,)),
+    "num_train_timesteps": (None, (None,)),
+    "resnet_time_scale_shift": ("default", ("default",)),
+    "time_embedding_dim": (None, (None,)),
+    "time_embedding_type": ("positional", ("positional",)),
+    "upsample_type": ("conv", ("conv",)),
+}
+"""Keys of config.json that say which network it is: what diffusers takes where one is absent, and what `UNet` is."""
+
+_ARGUMENTS = {
+    "sample_size",
+    "in_channels",
+    "out_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "down_block_types",
+    "up_block_types",
+    "norm_num_groups",
+    "norm_eps",
+    "dropout",
+    "attention_head_dim",
+    "flip_sin_to_cos",
+    "freq_shift",
+    "downsample_padding",
+}
+
+_FORMS = {"epsilon": "ddpm", "v_prediction": "v"}
+_SCHEDULES = {
+    "linear": "ncsn.noise.ddpm",
+    "scaled_linear": "ncsn.noise.scaled_linear",
+    "squaredcos_cap_v2": "ncsn.noise.cosine",
+}
+LADDERS = {
+    "ncsn.noise.ddpm": noise.ddpm,
+    "ncsn.noise.scaled_linear": noise.scaled_linear,
+    "ncsn.noise.cosine": noise.cosine,
+}
+_VARIANCES = {f"fixed_{size}{log}": f"fixed_{size}" for size in ("small", "large") for log in ("", "_log")}
+
+_SCHEDULER_KEYS = {
+    "beta_end",
+    "beta_schedule",
+    "beta_start",
+    "clip_sample",
+    "clip_sample_range",
+    "dynamic_thresholding_ratio",
+    "num_train_timesteps",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "sample_max_value",
+    "set_alpha_to_one",
+    "steps_offset",
+    "tensor_format",
+    "thresholding",
+    "timestep_spacing",
+    "timestep_values",
+    "trained_betas",
+    "variance_type",
+}
+
+
+def model_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Arguments of `UNet`, all but the form."""
+    for key in config:
+        if key not in _SUPPORTED and key not in _ARGUMENTS and key != "_class_name":
+            raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
+    for key, (default, allowed) in _SUPPORTED.items():
+        value = config.get(key, default)
+        if value not in allowed:
+            absent = "" if key in config else " (absent, so it is diffusers' own)"
+            said = " or ".join(json.dumps(one) for one in allowed)
+            raise DataError(f"{path}: {key}={shown(json.dumps(value))}{absent}: not supported, must be {said}")
+    widths, down, up = (
+        _list(config, key, kind, path)
+        for key, kind in (("block_out_channels", int), ("down_block_types", str), ("up_block_types", str))
+    )
+    if not len(widths) == len(down) == len(up) or not all(0 < width <= 2**16 for width in widths):
+        raise DataError(f"{path}: block_out_channels={shown(widths)}: must be a positive width for every block type")
+    for key, types, kinds in (
+        ("down_block_types", down, ("DownBlock2D", "AttnDownBlock2D")),
+        ("up_block_types", up[::-1], ("UpBlock2D", "AttnUpBlock2D")),
+    ):
+        for one in types:
+            if one not in kinds:
+                raise DataError(f"{path}: {key}: {shown(one)} is not supported, must be {' or '.join(kinds)}")
+    attention = [one.startswith("Attn") for one in down]
+    if attention != [one.startswith("Attn") for one in up[::-1]]:
+        raise DataError(f"{path}: up_block_types={shown(up)}: must have attention where down_block_types has")
+    if any(width % widths[0] for width in widths):
+        raise DataError(f"{path}: block_out_channels={shown(widths)}: must be multiples of the first")
+    size = _number(config, "sample_size", path, 1, 2**12)
+    channels = _number(config, "in_channels", path, 1, 2**8, 3)
+    if config.get("out_channels", 3) != channels:
+        raise DataError(
+            f"{path}: out_channels={shown(config.get('out_channels', 3))}: must be in_channels={channels}"
+        )
+    for key, default in (("dropout", 0.0), ("norm_eps", 1e-5)):
+        value = config.get(key, default)
+        if type(value) not in (int, float) or not 0 <= value < 1:
+            raise DataError(f"{path}: {key}={shown(value)}: must be a number of at least 0 and below 1")
+    cosine_first = config.get("flip_sin_to_cos", True)
+    if type(cosine_first) is not bool:
+        raise DataError(f"{path}: flip_sin_to_cos={shown(cosine_first)}: must be true or false")
+    one_head = "attention_head_dim" in config and config["attention_head_dim"] is None
+    return {
+        "image_size": size,
+        "in_channels": channels,
+        "num_filters": widths[0],
+        "multipliers": [width // widths[0] for width in widths],
+        "num_blocks": _number(config, "layers_per_block", path, 1, 16, 2),
+        "attention_resolutions": [size // 2**i for i, attends in enumerate(attention) if attends],
+        "dropout": float(config.get("dropout", 0.0)),
+        "num_groups": _number(config, "norm_num_groups", path, 1, 2**16, 32),
+        "norm_eps": float(config.get("norm_eps", 1e-5)),
+        "head_dim": None if one_head else _number(config, "attention_head_dim", path, 1, 2**16, 8),
+        "cosine_first": cosine_first,
+        "frequency_shift": _number(config, "freq_shift", path, 0, 1, 0),
+        "symmetric_padding": _number(config, "downsample_padding", path, 0, 1, 1) == 1,
+    }
+
+
+def form_of(config: dict[str, Any], path: Path) -> str:
+    """What the network estimates, as a form of `UNet`; refuses what the ladder and the sampler here cannot be."""
+    for key in config:
+        if key not in _SCHEDULER_KEYS and key != "_class_name":
+            raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
+    for key in ("rescale_betas_zero_snr", "thresholding", "trained_betas"):
+        if config.get(key):
+            raise DataError(f"{path}: {key}={shown(config[key])}: not supported")
+    return _FORMS[_one_of(config, "prediction_type", path, _FORMS, "epsilon")]
+
+
+def ladder_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The node of the noise levels."""
+    ladder = _SCHEDULES[_one_of(config, "beta_schedule", path, _SCHEDULES, "linear")]
+    node: dict[str, Any] = {
+        "_target_": ladder,
+        "num_levels": _number(config, "num_train_timesteps", path, 2, 10**5, 1000),
+    }
+    if ladder == "ncsn.noise.cosine":
+        return node
+    betas = {"beta_min": config.get("beta_start", 1e-4), "beta_max": config.get("beta_end", 0.02)}
+    if not all(type(beta) in (int, float) for beta in betas.values()):
+        raise DataError(f"{path}: beta_start and beta_end must be numbers, not {shown(list(betas.values()))}")
+    return node | betas
+
+
+def sampler_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The node of the sampler: every level, as in training; DDIM's steps, which no file says, are its pipeline's 50."""
+    variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
+    clip = config.get("clip_sample", True)
+    if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):
+        raise DataError(f"{path}: clip_sample: not supported, must be false, or true with a clip_sample_range of 1")
+    if config["_class_name"] == "DDIMScheduler":
+        return {
+            "_target_": "ncsn.samplers.DDIM",
+            "steps": min(50, config.get("num_train_timesteps", 1000)),
+            "spacing": "uniform",
+            "clip": clip,
+        }
+    return {"_target_": "ncsn.samplers.DDPM", "clip": clip, "variance": variance}
+
+
+def _one_of(config: dict[str, Any], key: str, path: Path, known: Collection[str], default: str) -> str:
+    value = config.get(key, default)
+    if not isinstance(value, str) or value not in known:
+        raise DataError(f"{path}: {key}={shown(value)}: not supported, must be {' or '.join(known)}")
+    return value
+
+
+def _list(config: dict[str, Any], key: str, kind: type, path: Path) -> list[Any]:
+    value = config.get(key)
+    if not isinstance(value, list) or not 0 < len(value) <= 16 or not all(type(item) is kind for item in value):
+        raise DataError(f"{path}: {key}={shown(value)}: must be a list of {kind.__name__} with 1 to 16 items")
+    return value
+
+
+def _number(config: dict[str, Any], key: str, path: Path, low: int, high: int, default: int | None = None) -> int:
+    value = config.get(key, default)
+    if type(value) is not int or not low <= value <= high:
+        raise DataError(f"{path}: {key}={shown(value)}: must be an integer from {low} to {high}")
+    return value

@@ -88,7 +88,7 @@ def our_step(network: NCSN, images: Tensor, batch: int, fast: bool) -> Callable[
             loss = denoising_score_matching(model, x, sigma, normal=draws.normal).mean()
         loss.backward()
         optimizer.step()
-        ema_update(list(averages.parameters()), list(model.parameters()), number + 1, rate=0.999, warmup=False)
+        ema_update(list(averages.parameters()), list(model.parameters()), 0.999)
 
     return step
 

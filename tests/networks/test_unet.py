@@ -54,6 +54,7 @@ def test_has_the_published_number_of_parameters(image_size: int, multipliers: Se
         {},
         {"in_channels": 1, "num_blocks": 1, "multipliers": [2], "attention_resolutions": []},
         {"image_size": 12, "multipliers": [1, 3, 2], "attention_resolutions": [12, 3], "num_filters": 20},
+        {"image_size": 16, "patch_size": 2, "attention_resolutions": [8]},
     ],
 )
 def test_any_shape(options: dict[str, Any]) -> None:
@@ -156,10 +157,16 @@ def test_at_least_four_channels_make_a_group() -> None:
     ("options", "message"),
     [
         ({"image_size": 30, "multipliers": [1, 2, 2]}, r"image_size=30: must be a multiple of 4"),
+        ({"image_size": 12, "patch_size": 2, "multipliers": [1, 2, 2]}, r"image_size=12: must be a multiple of 8"),
+        ({"patch_size": 0}, r"patch_size=0: must be at least 1"),
         ({"in_channels": 0}, "in_channels=0"),
         ({"num_filters": 7}, "num_filters=7: must be even"),
         ({"multipliers": []}, r"multipliers=\[\]"),
         ({"num_blocks": 0}, "num_blocks=0"),
+        ({"num_blocks": 10**9}, "num_blocks=1000000000: must be from 1 to 64"),
+        ({"head_dim": 5}, "head_dim=5: must divide the 16 channels"),
+        ({"norm_eps": 0.0}, "norm_eps=0.0: must lie between 0 and 1"),
+        ({"frequency_shift": 4}, "frequency_shift=4: must be 0 or 1"),
         ({"attention_resolutions": [16]}, r"attention_resolutions=\[16\]: the network has features of 8, 4 pixels"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"num_groups": 3}, "num_groups=3: must divide num_filters=8"),

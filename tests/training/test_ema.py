@@ -13,7 +13,7 @@ from torch import Tensor
 from ncsn import NCSN, noise
 from ncsn.data import Digits
 from ncsn.objectives import denoising_score_matching
-from ncsn.training.ema import EMA, averaged_weights, ema_update
+from ncsn.training.ema import EMA, PowerFunctionEMA, averaged_weights, ema_update
 from ncsn.training.module import ScoreModel
 
 Weights = dict[str, Tensor]
@@ -110,10 +110,24 @@ def test_accumulated_batches_count_as_one_step(data_root: Path) -> None:
 def test_warmup_forgets_the_start_that_a_fixed_rate_keeps() -> None:
     warm, fixed = torch.zeros(1), torch.zeros(1)
     for n in range(1, 101):
-        ema_update([warm], [torch.ones(1)], n, rate=0.999, warmup=True)
-        ema_update([fixed], [torch.ones(1)], n, rate=0.999, warmup=False)
+        ema_update([warm], [torch.ones(1)], EMA(rate=0.999, warmup=True).momentum(n))
+        ema_update([fixed], [torch.ones(1)], EMA(rate=0.999, warmup=False).momentum(n))
     assert warm > 0.99
     assert fixed < 0.1
+
+
+@pytest.mark.parametrize("gamma", [2.0, 6.94])
+def test_a_power_function_weighs_the_steps_of_a_run_by_their_place_in_it(gamma: float) -> None:
+    weights = torch.eye(400)
+    average, ema = weights[0].clone(), PowerFunctionEMA(gamma)
+    for n in range(1, len(weights)):
+        ema_update([average], [weights[n]], ema.momentum(n))
+    t = torch.arange(1, 401) / 400
+    expected = t**gamma / (t**gamma).sum()
+    torch.testing.assert_close(average, expected, rtol=0.05, atol=1e-5)
+    mean = (average * t).sum()
+    if gamma == 6.94:  # published as a width of 0.1 (Karras et al. 2024, Sec. 3.1)
+        assert (average * (t - mean) ** 2).sum().sqrt() == pytest.approx(0.1, abs=2e-3)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])

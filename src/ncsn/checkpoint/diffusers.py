@@ -1,4 +1,4 @@
-"""What diffusers writes for a `UNet2DModel` with a DDPM or DDIM scheduler, as the content of a checkpoint of ours.
+"""What diffusers writes for a `UNet2DModel` with a DDPM or DDIM scheduler: read, and written.
 
 unet/config.json, unet/diffusion_pytorch_model.safetensors, scheduler/scheduler_config.json
 config.json, diffusion_pytorch_model.safetensors, scheduler_config.json                         all in one folder
@@ -9,12 +9,27 @@ import json
 import logging
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ncsn.checkpoint.diffusers_configs import LADDERS, form_of, ladder_of, model_of, sampler_of
-from ncsn.checkpoint.diffusers_names import renamed
+from safetensors.torch import save_file
+
+from ncsn.checkpoint.diffusers_configs import (
+    LADDERS,
+    form_of,
+    ladder_of,
+    model_of,
+    network_config,
+    sampler_of,
+    scheduler_config,
+    with_defaults,
+)
+from ncsn.checkpoint.diffusers_names import exported, renamed
 from ncsn.checkpoint.trust import plain
 from ncsn.errors import DataError, shown
+from ncsn.files import atomically, write_text
+
+if TYPE_CHECKING:
+    from ncsn.checkpoint.score import TrainedScore
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +107,39 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
         "global_step": 0,
         "weights": "raw",
     }
+
+
+def write_diffusers(score: "TrainedScore", folder: Path) -> None:
+    """Writes what `DDPMPipeline.from_pretrained` of diffusers loads: unet/, scheduler/ and model_index.json.
+
+    Args:
+        score: a `UNet` of the form `ddpm` or `v`, over the levels of DDPM or the cosine schedule.
+        folder: files of the same names in it are replaced.
+
+    Raises:
+        DataError: diffusers has no such network or scheduler, or the folder cannot be written.
+    """
+    target = score.config["model"]["_target_"]
+    if target != "ncsn.networks.UNet":
+        raise DataError(f"{folder}: not written, diffusers has no {shown(target)}, only a U-Net (model=unet)")
+    model = with_defaults(score.config["model"])
+    scheduler = scheduler_config(score.config, score.sigmas, folder)
+    network = network_config(model, folder)
+    index = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"]}
+    index["unet"] = ["diffusers", "UNet2DModel"]
+    own = score.network.get_submodule("network").state_dict()
+    weights = exported({name: value.detach().cpu() for name, value in own.items()}, model)
+    try:
+        for file, config in {
+            f"scheduler/{_SCHEDULER}": scheduler,
+            f"unet/{_NETWORK}": network,
+            "model_index.json": index,
+        }.items():
+            write_text(folder / file, json.dumps(config, indent=2) + "\n")
+        with atomically(folder / "unet" / WEIGHTS[0]) as partial:
+            save_file(weights, partial, {"format": "pt"})
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from error
 
 
 def _json(path: Path, kinds: tuple[str, ...]) -> dict[str, Any]:

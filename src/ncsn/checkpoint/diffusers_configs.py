@@ -1,12 +1,17 @@
 """What the two configurations of diffusers say, as nodes of ours, and the other way."""
 
+import inspect
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ncsn import noise
 from ncsn.errors import DataError, shown
+from ncsn.networks.unet import UNet, groups_for
 
 _SUPPORTED: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "act_fn": ("silu", ("silu", "swish")),
@@ -42,6 +47,25 @@ _ARGUMENTS = {
     "freq_shift",
     "downsample_padding",
 }
+
+_OF_UNET = {
+    "image_size",
+    "in_channels",
+    "num_filters",
+    "multipliers",
+    "num_blocks",
+    "attention_resolutions",
+    "dropout",
+    "num_groups",
+    "norm_eps",
+    "head_dim",
+    "cosine_first",
+    "frequency_shift",
+    "symmetric_padding",
+    "form",
+    "checkpointing",
+}
+"""Arguments of `UNet` that diffusers can be told, or need not be; the others must have their defaults."""
 
 _FORMS = {"epsilon": "ddpm", "v_prediction": "v"}
 _SCHEDULES = {
@@ -165,7 +189,7 @@ def ladder_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def sampler_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the sampler: every level, as in training; DDIM's steps, which no file says, are its pipeline's 50."""
+    """The node of the sampler: DDPM's takes every level; DDIM's steps, which no file says, are its pipeline's 50."""
     variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
     clip = config.get("clip_sample", True)
     if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):
@@ -178,6 +202,97 @@ def sampler_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
             "clip": clip,
         }
     return {"_target_": "ncsn.samplers.DDPM", "clip": clip, "variance": variance}
+
+
+def with_defaults(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `UNet` that its configuration says, and the rest."""
+    arguments = inspect.signature(UNet).parameters
+    default = {name: one.default for name, one in arguments.items() if one.default is not one.empty}
+    return default | {key: value for key, value in model.items() if key != "_target_"}
+
+
+def network_config(model: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """config.json for the arguments of a `UNet`, all of them.
+
+    Raises:
+        DataError: it does what `UNet2DModel` does not.
+    """
+    default = with_defaults({})
+    for key, value in model.items():
+        if key not in _OF_UNET and value != default[key]:
+            raise DataError(f"{path}: not written, UNet2DModel of diffusers has no {key}={shown(value)}")
+    filters, multipliers, size = model["num_filters"], model["multipliers"], model["image_size"]
+    if multipliers[0] != 1:
+        raise DataError(
+            f"{path}: not written, UNet2DModel of diffusers begins with as many filters as its first resolution has, "
+            f"and model.multipliers={list(multipliers)} does not begin with 1"
+        )
+    attends = [size // 2**i in model["attention_resolutions"] for i in range(len(multipliers))]
+    return {
+        "_class_name": "UNet2DModel",
+        **{key: allowed[0] for key, (_, allowed) in _SUPPORTED.items()},
+        "sample_size": size,
+        "in_channels": model["in_channels"],
+        "out_channels": model["in_channels"],
+        "block_out_channels": [filters * multiplier for multiplier in multipliers],
+        "layers_per_block": model["num_blocks"],
+        "down_block_types": ["AttnDownBlock2D" if one else "DownBlock2D" for one in attends],
+        "up_block_types": ["AttnUpBlock2D" if one else "UpBlock2D" for one in attends[::-1]],
+        "norm_num_groups": model["num_groups"] or groups_for(filters),
+        "norm_eps": model["norm_eps"],
+        "dropout": model["dropout"],
+        "attention_head_dim": model["head_dim"],
+        "flip_sin_to_cos": model["cosine_first"],
+        "freq_shift": model["frequency_shift"],
+        "downsample_padding": int(model["symmetric_padding"]),
+    }
+
+
+def scheduler_config(config: Mapping[str, Any], sigmas: Tensor, path: Path) -> dict[str, Any]:
+    """scheduler_config.json of a `DDPMScheduler` for the configuration of a `UNet` and its levels (L,).
+
+    Raises:
+        DataError: the scheduler has no such levels, or takes no network of this form.
+    """
+    form, sampler = with_defaults(config["model"])["form"], config["sampler"]
+    prediction = {ours: theirs for theirs, ours in _FORMS.items()}.get(form)
+    if prediction is None:
+        raise DataError(
+            f"{path}: not written, model.form={shown(form)}: the networks of DDPMScheduler estimate the noise or the "
+            f"velocity at level t (model.form={' or '.join(_FORMS.values())}), and this one neither"
+        )
+    schedule = _schedule(config.get("noise"), sigmas)
+    if schedule is None:
+        raise DataError(
+            f"{path}: not written, DDPMScheduler of diffusers computes its levels, and those of this network it does "
+            "not: they must be those of noise=ddpm, or of noise=cosine as published"
+        )
+    return {
+        "_class_name": "DDPMScheduler",
+        **schedule,
+        "num_train_timesteps": len(sigmas),
+        "prediction_type": prediction,
+        "clip_sample": bool(sampler.get("clip", False)),
+        "variance_type": sampler.get("variance", "fixed_small"),
+    }
+
+
+def _schedule(node: Any, sigmas: Tensor) -> dict[str, Any] | None:
+    """What the scheduler is told of the levels (L,) of this node; None if it has no such."""
+    given = dict(node) if isinstance(node, dict) else {}
+    target = str(given.pop("_target_", None))
+    if target not in LADDERS or given.get("num_levels", 1000) != len(sigmas):
+        return None
+    name = {ours: theirs for theirs, ours in _SCHEDULES.items()}[target]
+    if name == "squaredcos_cap_v2":
+        betas, given = {}, {"num_levels": len(sigmas)}  # it is as published, or the levels are others
+    else:
+        betas = {"beta_start": given.get("beta_min", 1e-4), "beta_end": given.get("beta_max", 0.02)}
+    try:
+        same = torch.equal(LADDERS[target](**given), sigmas.cpu())
+    except (TypeError, ValueError):
+        return None
+    return {"beta_schedule": name, **betas} if same else None
 
 
 def _one_of(config: dict[str, Any], key: str, path: Path, known: Collection[str], default: str) -> str:

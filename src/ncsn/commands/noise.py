@@ -21,6 +21,11 @@ def show(config: DictConfig) -> None:
     config = check(config)
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise ConfigError(f"accelerator={config.accelerator}: must be auto, cpu or gpu")
+    if not is_from_data(config) and config.noise.get("_target_") != "ncsn.noise.geometric":
+        raise ConfigError(
+            f"noise._target_={config.noise.get('_target_')}: the rules that choose levels and step sizes are for "
+            "geometric sequences; give noise=from_data, geometric or ncsnv2"
+        )
     given = build(config.sampler, "sampler").step_size
     chosen = resolve_levels(config, config.accelerator)
     if chosen is config:  # nothing was left to choose

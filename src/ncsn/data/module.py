@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
@@ -200,9 +201,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
     def _steps(self) -> int | None:
-        """Batches in Lightning's "epoch": the whole run if it counts steps, otherwise None: a real epoch."""
-        if self.trainer is None or self.trainer.max_steps < 1 or self.trainer.max_epochs not in (None, -1):
+        """Batches in Lightning's "epoch": the whole run unless it counts epochs, otherwise None: a real epoch."""
+        if self.trainer is None or self.trainer.max_epochs not in (None, -1):
             return None
+        if self.trainer.max_steps < 1:  # a time ends it
+            return sys.maxsize
         # One more than needed: the last step must not end the epoch, or a longer run could not continue from it.
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches + 1
 

@@ -33,9 +33,9 @@ class UNet(Preconditioned):
     Args:
         sigmas: the noise levels σ₁ > … > σ_L, shape (L,).
         form: what F stands for: "edm", "ddpm" (the noise) or "v" (the velocity).
-        image_size: height and width of the images in pixels; the halvings must divide it.
+        image_size: height and width of the images in pixels; `patch_size` and the halvings must divide it.
         in_channels: C of the images.
-        num_filters: channels at full resolution; even, at least 4.
+        num_filters: channels at full resolution, that of patches; even, at least 4.
         multipliers: channels at each resolution, in units of `num_filters`; from one to the next it halves.
         num_blocks: residual blocks per resolution on the way down; one more on the way up.
         attention_resolutions: heights in pixels at which self-attention follows every block. There is always one
@@ -47,6 +47,8 @@ class UNet(Preconditioned):
         cosine_first: the embedding's cosines come before its sines.
         frequency_shift: 1 or 0; with 0 the embedding's smallest frequency is a little above 10⁻⁴.
         symmetric_padding: a halving pads on all sides, not only on the right and at the bottom.
+        patch_size: F sees blocks of so many pixels as one pixel of as many channels: at 2, its features are a quarter
+            as many (Hoogeboom, Heek & Salimans 2023, "simple diffusion").
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
@@ -73,6 +75,7 @@ class UNet(Preconditioned):
         cosine_first: bool = False,
         frequency_shift: int = 1,
         symmetric_padding: bool = False,
+        patch_size: int = 1,
         checkpointing: bool = False,
     ) -> None:
         network = BareUNet(
@@ -89,6 +92,7 @@ class UNet(Preconditioned):
             cosine_first=cosine_first,
             frequency_shift=frequency_shift,
             symmetric_padding=symmetric_padding,
+            patch_size=patch_size,
             checkpointing=checkpointing,
         )
         super().__init__(network, form, sigmas)
@@ -117,15 +121,17 @@ class BareUNet(nn.Module):
         cosine_first: bool,
         frequency_shift: int,
         symmetric_padding: bool,
+        patch_size: int,
         checkpointing: bool,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
-        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups, patch_size)
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
             raise ValueError(f"frequency_shift={frequency_shift}: must be 0 or 1")
+        image_size, in_channels = image_size // patch_size, in_channels * patch_size**2
         sizes = [image_size // 2**i for i in range(len(multipliers))]
         for size in attention_resolutions:
             if size not in sizes:
@@ -133,7 +139,7 @@ class BareUNet(nn.Module):
                     f"attention_resolutions={list(attention_resolutions)}: the network has features of "
                     f"{', '.join(map(str, sizes))} pixels, none of {size}"
                 )
-        self.checkpointing, self.dropout = checkpointing, dropout
+        self.checkpointing, self.dropout, self.patch_size = checkpointing, dropout, patch_size
         width = 4 * num_filters
 
         def block(before: int, after: int, attention: bool) -> UNetBlock:
@@ -194,7 +200,7 @@ class BareUNet(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         embedding = F.silu(self.embedding(c))
-        h = self.stem(x)
+        h = self.stem(F.pixel_unshuffle(x, self.patch_size))
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding) if isinstance(module, UNetBlock) else module(h)
@@ -206,7 +212,7 @@ class BareUNet(nn.Module):
                 h = self._run(module, torch.cat([h, skips.pop()], dim=1), embedding)
             else:
                 h = module(h)
-        return self.head(F.silu(self.head_norm(h)))
+        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), self.patch_size)
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
@@ -229,6 +235,7 @@ def _check(
     num_blocks: int,
     dropout: float,
     num_groups: int,
+    patch_size: int,
 ) -> None:
     if in_channels < 1:
         raise ValueError(f"in_channels={in_channels}: must be at least 1")
@@ -242,9 +249,11 @@ def _check(
         raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
     if num_groups < 1 or num_filters % num_groups:
         raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
-    factor = 2 ** (len(multipliers) - 1)
+    if patch_size < 1:
+        raise ValueError(f"patch_size={patch_size}: must be at least 1")
+    factor = patch_size * 2 ** (len(multipliers) - 1)
     if image_size < factor or image_size % factor:
         raise ValueError(
             f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
-            f"halve it {len(multipliers) - 1} times"
+            f"halve it {len(multipliers) - 1} times" + (f" and patch_size={patch_size} divides it" * (patch_size > 1))
         )

@@ -1,4 +1,6 @@
-"""Noise levels: ladders of σ, and the rules that choose them from the data (Song & Ermon 2020, Sec. 3).
+"""Noise levels: ladders of σ, distributions of σ, and the rules that choose a ladder from the data.
+
+These rules are techniques 1, 2 and 4 of Song & Ermon 2020, Sec. 3:
 
     sigma_max = max_pairwise_distance(images).distance              # technique 1
     L = num_levels(sigma_max, 0.01, dimensions=images[0].numel())   # technique 2
@@ -10,6 +12,7 @@
 
 from ncsn.noise.diffusion import cosine, ddpm, karras, scaled_linear
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
+from ncsn.noise.distributions import VE, VP, Distribution, LogNormal, ladder
 from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
 from ncsn.noise.techniques import (
     OVERLAP,
@@ -26,6 +29,10 @@ from ncsn.noise.techniques import (
 __all__ = [
     "OVERLAP",
     "PUBLISHED",
+    "VE",
+    "VP",
+    "Distribution",
+    "LogNormal",
     "MaxDistance",
     "Progress",
     "check",
@@ -33,6 +40,7 @@ __all__ = [
     "ddpm",
     "geometric",
     "karras",
+    "ladder",
     "ladder_variance_ratio",
     "level_overlap",
     "level_ratio",

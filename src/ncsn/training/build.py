@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ncsn.config import as_config_error, build
 from ncsn.errors import ConfigError
 from ncsn.networks.compiled import compile_in_place
+from ncsn.noise import ladder
 from ncsn.runs.folder import Run
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
@@ -20,13 +21,13 @@ _DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
 
 def build_model(config: DictConfig) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a checked configuration, as one module that carries it."""
-    sigmas = build(config.noise, "noise")
+    levels = build(config.noise, "noise")
     # Lightning asks for these after the data; here they are built once for their ranges.
     now = {key: OmegaConf.create({**config[key], "_partial_": False}) for key in ("optimizer", "scheduler")}
     build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
     model = ScoreModel(
-        network=build(config.model, "model", sigmas=sigmas),
-        sigmas=sigmas,
+        network=build(config.model, "model", sigmas=ladder(levels)),
+        levels=levels,
         objective=build(config.objective, "objective"),
         optimizer=build(config.optimizer, "optimizer"),
         scheduler=build(config.scheduler, "scheduler"),

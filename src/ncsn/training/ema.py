@@ -1,6 +1,6 @@
 """Exponential moving average of the weights (Song & Ermon 2020, technique 5)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,31 +11,24 @@ from torch.optim.swa_utils import AveragedModel
 
 
 @torch.no_grad()
-def ema_update(
-    averages: Sequence[Tensor], weights: Sequence[Tensor], num_updates: int, *, rate: float, warmup: bool
-) -> None:
-    """averages ← m·averages + (1 − m)·weights, with m = rate or, warming up, min(rate, (1 + n)/(10 + n)).
-
-    The first update, n = 0, takes the weights as they are.
-    """
-    n = num_updates
-    m = 0.0 if n == 0 else min(rate, (1 + n) / (10 + n)) if warmup else rate
-    torch._foreach_lerp_(list(averages), list(weights), 1 - m)
+def ema_update(averages: Sequence[Tensor], weights: Sequence[Tensor], momentum: float) -> None:
+    """averages ← m·averages + (1 − m)·weights, with m = momentum."""
+    torch._foreach_lerp_(list(averages), list(weights), 1 - momentum)
 
 
 class _Average(AveragedModel):
     """PyTorch's, but the number of updates is known to the host: to ask a GPU for it at every step makes it idle."""
 
-    def __init__(self, model: nn.Module, device: torch.device, rate: float, warmup: bool) -> None:
+    def __init__(self, model: nn.Module, device: torch.device, momentum: Callable[[int], float]) -> None:
         super().__init__(model, device)
-        self.rate, self.warmup = rate, warmup
+        self.momentum = momentum
         self.num_updates: int | None = None
 
     def update_parameters(self, model: nn.Module) -> None:
         if self.num_updates is None:  # the first since the start, or since a checkpoint was loaded
             self.num_updates = int(self.n_averaged)
         averages, weights = list(self.module.parameters()), list(model.parameters())
-        ema_update(averages, weights, self.num_updates, rate=self.rate, warmup=self.warmup)
+        ema_update(averages, weights, self.momentum(self.num_updates) if self.num_updates else 0.0)
         self.num_updates += 1
         self.n_averaged += 1
 
@@ -58,9 +51,13 @@ class EMA(WeightAveraging):
         super().__init__()
         self.rate, self.warmup = rate, warmup
 
+    def momentum(self, num_updates: int) -> float:
+        """m of the next update after n ≥ 1; the first takes the weights as they are."""
+        return min(self.rate, (1 + num_updates) / (10 + num_updates)) if self.warmup else self.rate
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self._average_model = _Average(pl_module, pl_module.device, self.rate, self.warmup)
+            self._average_model = _Average(pl_module, pl_module.device, self.momentum)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pass
@@ -73,6 +70,26 @@ class EMA(WeightAveraging):
             yield
         finally:
             self._swap_models(pl_module)
+
+
+class PowerFunctionEMA(EMA):
+    """An average whose width is a share of the run so far, so that no rate has to fit the length of a run.
+
+    After t updates the weights of step τ count as τ^γ (Karras et al. 2024, "Analyzing and Improving the Training
+    Dynamics of Diffusion Models", Sec. 3.1): m = (1 − 1/t)^(γ + 1).
+
+    Args:
+        gamma: γ > 0. The width of the average, relative to the run, is 0.05 at 16.97, 0.1 at 6.94.
+    """
+
+    def __init__(self, gamma: float = 6.94) -> None:
+        if not gamma > 0:
+            raise ValueError(f"gamma={gamma}: must be positive")
+        super().__init__()
+        self.gamma = gamma
+
+    def momentum(self, num_updates: int) -> float:
+        return (1 - 1 / (num_updates + 1)) ** (self.gamma + 1)
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def resolve_levels(config: DictConfig, accelerator: str = "auto") -> DictConfig:
         rule: FromData = build(config.noise, "noise")
         data: ImageDataModule = build(config.data, "data")
         chosen.noise, table.found = rule.choose(data, device_of(accelerator))
-    sigmas = build(chosen.noise, "noise")
+    sigmas = noise.ladder(build(chosen.noise, "noise"))
     if technique_4:
         try:
             chosen.sampler.step_size = sampler.epsilon(sigmas)

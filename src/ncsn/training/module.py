@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ncsn import noise
 from ncsn.data import Batch
 from ncsn.random import Draws, key_to_seed
 
@@ -26,7 +27,8 @@ class ScoreModel(LightningModule):
 
     Args:
         network: s(x, σ), called with images (B, C, H, W) and σ (B,).
-        sigmas: the noise levels, (L,); part of the checkpoint.
+        levels: the noise levels (L,), drawn from uniformly, or a distribution of σ; its ladder, or they, are part of
+            the checkpoint.
         objective: loss of each row.
         optimizer: makes the optimiser of the parameters it is given.
         scheduler: makes the schedule of its learning rate, per step.
@@ -37,7 +39,7 @@ class ScoreModel(LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        sigmas: Tensor,
+        levels: Tensor | noise.Distribution,
         objective: Objective,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler],
@@ -49,7 +51,8 @@ class ScoreModel(LightningModule):
         self.save_hyperparameters(dict(config or {}))
         self.network = network
         self.sigmas: Tensor
-        self.register_buffer("sigmas", sigmas.clone())
+        self.register_buffer("sigmas", noise.ladder(levels).clone())
+        self.distribution = None if isinstance(levels, Tensor) else levels
         self.objective = objective
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
@@ -77,9 +80,17 @@ class ScoreModel(LightningModule):
         )
         if stage == "train" and self.drops:
             torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number, self.trainer.global_rank))
-        level = draws.integers(len(self.sigmas), len(x))
-        loss = self.objective(self.network, x, self.sigmas[level], normal=draws.normal)
+        level, sigma = self._levels(draws, len(x))
+        loss = self.objective(self.network, x, sigma, normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
+
+    def _levels(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
+        """σ of each row, and the index of the level that it is, or that is nearest to it."""
+        if self.distribution is None:
+            level = draws.integers(len(self.sigmas), batch)
+            return level, self.sigmas[level]
+        sigma = self.distribution.draw(draws.uniform(batch))
+        return noise.position(sigma, self.sigmas).round().long(), sigma
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.parameters())

@@ -8,6 +8,8 @@ import torch
 from densities import Gaussian, Mixture
 from torch import Tensor, nn
 
+from ncsn import noise
+from ncsn.networks import Preconditioned
 from ncsn.objectives import denoising_score_matching
 from ncsn.score import expand
 
@@ -219,3 +221,48 @@ def test_is_least_at_the_true_score(sigma: float, size: float) -> None:
         rows = denoising_score_matching(lambda *_, wrong=wrong: wrong, x, sigmas, normal=lambda _: z)
         assert rows.mean() > least.mean()
         assert_mean(rows - least, size**2 / 2)
+
+
+class Estimate(nn.Module):
+    """An F(x, c) for images."""
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        return (2 * x).sin() + expand(c, x).cos() / 3
+
+
+def images_under_noise(size: int = 6) -> tuple[Tensor, Tensor, Tensor]:
+    """x in [0, 1], σ and the noise z, float64."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(size, 3, 4, 4, generator=generator, dtype=torch.float64)
+    sigma = noise.LogNormal().draw((torch.arange(size) + 0.5).double() / size)
+    return x, sigma, torch.randn(x.shape, generator=generator, dtype=torch.float64)
+
+
+def test_edms_weight_makes_it_edms_loss() -> None:
+    """λ(S)‖D(u₀ + S z; S) − u₀‖², as printed in Table 1 of Karras et al. 2022, for pixels u in [−1, 1]."""
+    x, sigma, z = images_under_noise()
+    d, S, u0 = 0.5, 2 * sigma.view(-1, 1, 1, 1), 2 * x - 1
+    u = u0 + S * z
+    c_skip, c_out, c_in = d**2 / (S**2 + d**2), S * d / (S**2 + d**2).sqrt(), 1 / (S**2 + d**2).sqrt()
+    D = c_skip * u + c_out * Estimate()(c_in * u, (2 * sigma).log() / 4)
+    expected = ((S**2 + d**2) / (S * d) ** 2 * (D - u0) ** 2).sum(dim=(1, 2, 3))
+    score = Preconditioned(Estimate(), "edm", noise.karras())
+    found = denoising_score_matching(score, x, sigma, weight="edm", normal=lambda _: z)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="weight=min_snr: must be sigma_squared or edm"):
+        denoising_score_matching(score, x, sigma, weight="min_snr")  # type: ignore[arg-type]
+
+
+def test_it_is_half_of_ddpms_simple_loss() -> None:
+    """½‖ε − ε_θ(√ᾱ_t u₀ + √(1 − ᾱ_t) ε, t)‖², eq. 14 of Ho et al. 2020, for pixels u in [−1, 1]."""
+    x, _, eps = images_under_noise()
+    alpha_bar = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0)
+    t = torch.tensor([0, 1, 50, 400, 800, 999])
+    kept = alpha_bar[t].view(-1, 1, 1, 1)
+    state = kept.sqrt() * (2 * x - 1) + (1 - kept).sqrt() * eps
+    expected = (eps - Estimate()(state, t.double())).square().sum(dim=(1, 2, 3)) / 2
+    ladder = (((1 - alpha_bar) / alpha_bar).sqrt() / 2).flip(0)
+    torch.testing.assert_close(noise.ddpm().double(), ladder, rtol=1e-6, atol=0)
+    score = Preconditioned(Estimate(), "ddpm", ladder)
+    found = denoising_score_matching(score, x, ladder[999 - t], normal=lambda _: eps)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)

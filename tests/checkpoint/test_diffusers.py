@@ -18,7 +18,7 @@ from torch import Tensor
 from ncsn import load_score, noise
 from ncsn.checkpoint import TrainedScore, resolve, save_score
 from ncsn.checkpoint.diffusers import WEIGHTS, companions, weights_among, write_diffusers
-from ncsn.checkpoint.diffusers_configs import with_defaults
+from ncsn.checkpoint.diffusers_network import with_defaults
 from ncsn.commands.cli import main
 from ncsn.errors import DataError
 from ncsn.networks import UNet
@@ -220,7 +220,7 @@ def one_of_ours(noise_node: dict[str, Any] | None = None, **options: Any) -> Tra
     [
         ({"form": "edm"}, {}, "model.form=edm: the networks of DDPMScheduler estimate the noise or the velocity"),
         ({"form": "ddpm", "multipliers": [2, 2]}, {}, r"model.multipliers=\[2, 2\] does not begin with 1"),
-        ({"form": "ddpm", "patch_size": 2, "attention_resolutions": []}, {}, "has no patch_size=2"),
+        ({"form": "ddpm", "blocks": "ddpm++"}, {}, r"has no blocks=ddpm\+\+"),
         ({"form": "ddpm"}, {"noise": {"_target_": "ncsn.noise.geometric"}}, "they must be those of noise=ddpm"),
         ({"form": "ddpm"}, {"noise": {"_target_": "ncsn.noise.ddpm", "beta_max": 0.03}}, "they must be those of"),
         ({"form": "ddpm"}, {"noise": {"_target_": "ncsn.noise.ddpm", "beta": 0.03}}, "they must be those of"),

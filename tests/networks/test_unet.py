@@ -39,12 +39,18 @@ def gradients(net: UNet, objective: Any = objectives.denoising_score_matching) -
 
 
 @pytest.mark.parametrize(
-    ("image_size", "multipliers", "parameters"),
-    [(32, (1, 2, 2, 2), 35_746_307), (256, (1, 1, 2, 2, 4, 4), 113_673_219)],
+    ("image_size", "multipliers", "options", "parameters"),
+    [
+        (32, (1, 2, 2, 2), {}, 35_746_307),
+        (256, (1, 1, 2, 2, 4, 4), {}, 113_673_219),
+        (32, (2, 2, 2), {"num_blocks": 4, "blocks": "ddpm++"}, 55_733_891 - 9 * 128),  # without augmentation labels
+    ],
 )
-def test_has_the_published_number_of_parameters(image_size: int, multipliers: Sequence[int], parameters: int) -> None:
+def test_has_the_published_number_of_parameters(
+    image_size: int, multipliers: Sequence[int], options: dict[str, Any], parameters: int
+) -> None:
     with torch.device("meta"):
-        net = UNet(SIGMAS, image_size=image_size, multipliers=multipliers)
+        net = UNet(SIGMAS, image_size=image_size, multipliers=multipliers, **options)
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
@@ -54,7 +60,6 @@ def test_has_the_published_number_of_parameters(image_size: int, multipliers: Se
         {},
         {"in_channels": 1, "num_blocks": 1, "multipliers": [2], "attention_resolutions": []},
         {"image_size": 12, "multipliers": [1, 3, 2], "attention_resolutions": [12, 3], "num_filters": 20},
-        {"image_size": 16, "patch_size": 2, "attention_resolutions": [8]},
     ],
 )
 def test_any_shape(options: dict[str, Any]) -> None:
@@ -86,11 +91,11 @@ def test_all_of_it_is_learned() -> None:
     assert all(gradient.abs().sum() > 0 for gradient in found.values())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_checkpointing_does_not_change_gradients(dropout: float) -> None:
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}, {"blocks": "ddpm++"}], ids=str)
+def test_checkpointing_does_not_change_gradients(options: dict[str, Any]) -> None:
     found = []
     for checkpointing in (False, True):
-        net = small(checkpointing=checkpointing, dropout=dropout)
+        net = small(checkpointing=checkpointing, **options)
         torch.manual_seed(3)
         found.append(gradients(net))
     torch.testing.assert_close(found[1], found[0])
@@ -105,6 +110,28 @@ def test_attention_can_be_differentiated_twice(objective: Any) -> None:
     loss.backward()
     found = {n: float(p.grad.norm()) for n, p in net.named_parameters() if p.grad is not None}
     assert all(found[name] > 0 for name in found if "qkv.weight" in name)
+
+
+def test_ddpm_plus_plus_rescales_its_sums_and_resamples_within_them() -> None:
+    """Where a branch ends in zero, a block is its shortcut over √2."""
+    net = small(blocks="ddpm++", num_blocks=1).network
+    halves, h, embedding = net.down[1], torch.randn(2, 8, 8, 8), torch.randn(2, 32)
+    nn.init.zeros_(halves.conv2.weight)
+    nn.init.zeros_(halves.conv2.bias)
+    means = h.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean(dim=(3, 5))
+    torch.testing.assert_close(halves(h, embedding), halves.shortcut(means) / 2**0.5)
+    doubles = next(module for module in net.up if module.resample == "up")
+    nn.init.zeros_(doubles.conv2.weight)
+    nn.init.zeros_(doubles.conv2.bias)
+    h = torch.randn(2, 16, 4, 4)
+    fourfold = h.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(doubles(h, embedding), doubles.shortcut(fourfold) / 2**0.5)
+    attentions = [module.attention is not None for module in net.up]
+    assert attentions == [False, True, False, False, False]  # at 4 pixels after the last block, at 8 never
+    attention = net.middle[0].attention
+    nn.init.zeros_(attention.out.weight)
+    nn.init.zeros_(attention.out.bias)
+    torch.testing.assert_close(attention(h), h / 2**0.5)
 
 
 def test_dropout_drops_in_training_only() -> None:
@@ -157,8 +184,6 @@ def test_at_least_four_channels_make_a_group() -> None:
     ("options", "message"),
     [
         ({"image_size": 30, "multipliers": [1, 2, 2]}, r"image_size=30: must be a multiple of 4"),
-        ({"image_size": 12, "patch_size": 2, "multipliers": [1, 2, 2]}, r"image_size=12: must be a multiple of 8"),
-        ({"patch_size": 0}, r"patch_size=0: must be at least 1"),
         ({"in_channels": 0}, "in_channels=0"),
         ({"num_filters": 7}, "num_filters=7: must be even"),
         ({"multipliers": []}, r"multipliers=\[\]"),
@@ -171,6 +196,7 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"num_groups": 3}, "num_groups=3: must divide num_filters=8"),
         ({"form": "x0"}, "form=x0: must be edm, ddpm, v"),
+        ({"blocks": "adm"}, r"blocks=adm: must be ddpm or ddpm\+\+"),
     ],
 )
 def test_refuses_by_name(options: dict[str, Any], message: str) -> None:

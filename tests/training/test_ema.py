@@ -130,6 +130,16 @@ def test_a_power_function_weighs_the_steps_of_a_run_by_their_place_in_it(gamma: 
         assert (average * (t - mean) ** 2).sum().sqrt() == pytest.approx(0.1, abs=2e-3)
 
 
+def test_a_ramp_bounds_the_half_life_by_a_share_of_the_updates() -> None:
+    """As in Karras et al. 2022: 0.5^(batch / min(half-life, 5 % of the images so far)), batches of 512."""
+    ema = EMA(rate=0.5 ** (512 / 500_000), warmup=False, ramp=0.05)
+    for n in (1, 10, 1000, 19_000, 20_000, 10**6):
+        half_life = min(500_000, 0.05 * n * 512)
+        assert ema.momentum(n) == pytest.approx(0.5 ** (512 / half_life), rel=1e-12)
+    with pytest.raises(ValueError, match="ramp=0: must be positive"):
+        EMA(ramp=0)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
 def test_a_rate_out_of_range_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match=f"rate={rate}"):

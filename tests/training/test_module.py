@@ -42,7 +42,7 @@ def test_sigma_is_drawn_from_the_ladder_or_from_the_distribution(levels: Any) ->
         assert drawn[-1].equal(drawn[0][rank::2])
 
 
-def test_a_step_that_is_repeated_drops_the_same_features() -> None:
+def test_a_step_that_is_repeated_or_shared_drops_the_same_features() -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {"multipliers": [1], "num_blocks": 1, "attention_resolutions": []}
     sigmas = noise.geometric(num_levels=3)
@@ -62,3 +62,8 @@ def test_a_step_that_is_repeated_drops_the_same_features() -> None:
     with torch.no_grad():
         model.eval()
         assert loss(1) != first  # something was dropped
+    model.train()
+    for rank in (0, 1):  # as a row of the batch loses them, whichever process has it
+        model.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        share = model.training_step(Batch(images[rank::2], 1), 0)["losses"].tolist()
+        assert share == pytest.approx(first[rank::2], rel=1e-5)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
@@ -100,12 +101,12 @@ def test_what_waits_is_seen() -> None:
     assert names == ["_local_scalar_dense", "index", "_local_scalar_dense", "tolist", "cpu"]
 
 
-def test_no_step_of_training_waits_for_the_device(tmp_path: Path) -> None:
+@pytest.mark.parametrize("levels", [noise.geometric(num_levels=3), noise.LogNormal()], ids=["ladder", "drawn"])
+def test_no_step_of_training_waits_for_the_device(levels: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    sigmas = noise.geometric(num_levels=3)
     model = ScoreModel(
-        NCSN(sigmas, image_size=8, in_channels=1, num_filters=2),
-        sigmas,
+        NCSN(noise.ladder(levels), image_size=8, in_channels=1, num_filters=2),
+        levels,
         denoising_score_matching,
         partial(torch.optim.Adam, lr=1e-3, fused=True),
         partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0),

@@ -13,17 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
-from ncsn.checkpoint.diffusers_configs import (
-    LADDERS,
-    form_of,
-    ladder_of,
-    model_of,
-    network_config,
-    sampler_of,
-    scheduler_config,
-    with_defaults,
-)
 from ncsn.checkpoint.diffusers_names import exported, renamed
+from ncsn.checkpoint.diffusers_network import model_of, network_config, with_defaults
+from ncsn.checkpoint.diffusers_scheduler import LADDERS, form_of, ladder_of, sampler_of, scheduler_config
 from ncsn.checkpoint.trust import plain
 from ncsn.errors import DataError, shown
 from ncsn.files import atomically, write_text

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from ncsn.runs.loggers import build_loggers, finish_dashboards
 from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
 from ncsn.training import levels
+from ncsn.training.budget import is_auto, resolve_width
 from ncsn.training.build import build_callbacks, build_model, try_out
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def train(config: DictConfig) -> float | None:
     job = Job.current()
     with nullcontext() if global_rank() else job.run.locked():
         try:
-            config = _checked(config)
+            config = _checked(job.with_width(config))
             metrics = job.finished_before(config)
             if metrics is None:
                 metrics = _fit(config, job)
@@ -93,6 +95,23 @@ class Job:
         run, in_sweep = Run(Path(hydra.runtime.output_dir)), hydra.mode == RunMode.MULTIRUN
         holds_a_run = (run.result() or {}).get("status") == "finished" if in_sweep else bool(run.checkpoints())
         return cls(run, in_sweep, list(hydra.overrides.task), holds_a_run)
+
+    def with_width(self, config: DictConfig) -> DictConfig:
+        """The configuration with a number in place of `model.num_filters=auto`: as found before, or found now.
+
+        It becomes part of the command line, by which the other processes of a run go, and the run when it is resumed.
+        """
+        if not is_auto(config):
+            return resolve_width(config)
+        recorded = self.run.config().get("model", {}).get("num_filters") if self.run.is_recorded else None
+        if recorded is not None:
+            config = OmegaConf.merge(config, {"model": {"num_filters": recorded}})  # type: ignore[assignment]
+        config = resolve_width(config)
+        chosen = f"model.num_filters={config.model.num_filters}"
+        self.overrides.append(chosen)
+        if not self.in_sweep:
+            sys.argv.append(chosen)
+        return config
 
     def finished_before(self, config: DictConfig) -> dict[str, float] | None:
         """Metrics of a job of a sweep that finished with this very configuration."""

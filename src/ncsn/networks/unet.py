@@ -8,9 +8,15 @@ x → conv                                                                 the f
   → GroupNorm → swish → conv
 
 block: x + conv(dropout(swish(GroupNorm( conv(swish(GroupNorm(x))) + Linear(swish(embedding)) ))))
+
+DDPM++ (Song et al., ICLR 2021, App. H, and their released code) changes three things: every sum of a branch and its
+shortcut is divided by √2; residual blocks halve and double the resolution; and on the way up, attention follows the
+last block of a resolution only.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +27,7 @@ from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
 from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample
 
+Blocks = Literal["ddpm", "ddpm++"]
 MOST_BLOCKS = 64  # per resolution; a file may state any number, and each block takes time to build
 
 
@@ -33,12 +40,13 @@ class UNet(Preconditioned):
     Args:
         sigmas: the noise levels σ₁ > … > σ_L, shape (L,).
         form: what F stands for: "edm", "ddpm" (the noise) or "v" (the velocity).
-        image_size: height and width of the images in pixels; `patch_size` and the halvings must divide it.
+        image_size: height and width of the images in pixels; the halvings must divide it.
         in_channels: C of the images.
-        num_filters: channels at full resolution, that of patches; even, at least 4.
+        num_filters: channels at full resolution; even, at least 4.
         multipliers: channels at each resolution, in units of `num_filters`; from one to the next it halves.
         num_blocks: residual blocks per resolution on the way down; one more on the way up.
-        attention_resolutions: heights in pixels at which self-attention follows every block. There is always one
+        blocks: "ddpm", or "ddpm++" as Song et al. 2021 changed them.
+        attention_resolutions: heights in pixels at which self-attention follows the blocks. There is always one
             between the two middle blocks.
         dropout: probability with which a feature is dropped in training, in every block.
         num_groups: of the normalisations; None takes 32, fewer below 128 filters.
@@ -46,9 +54,8 @@ class UNet(Preconditioned):
         head_dim: channels per head of attention; None for one head.
         cosine_first: the embedding's cosines come before its sines.
         frequency_shift: 1 or 0; with 0 the embedding's smallest frequency is a little above 10⁻⁴.
-        symmetric_padding: a halving pads on all sides, not only on the right and at the bottom.
-        patch_size: F sees blocks of so many pixels as one pixel of as many channels: at 2, its features are a quarter
-            as many (Hoogeboom, Heek & Salimans 2023, "simple diffusion").
+        symmetric_padding: a halving pads on all sides, not only on the right and at the bottom; not with "ddpm++",
+            whose halvings need no padding.
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
@@ -67,6 +74,7 @@ class UNet(Preconditioned):
         num_filters: int = 128,
         multipliers: Sequence[int] = (1, 2, 2, 2),
         num_blocks: int = 2,
+        blocks: Blocks = "ddpm",
         attention_resolutions: Sequence[int] = (16,),
         dropout: float = 0.0,
         num_groups: int | None = None,
@@ -75,7 +83,6 @@ class UNet(Preconditioned):
         cosine_first: bool = False,
         frequency_shift: int = 1,
         symmetric_padding: bool = False,
-        patch_size: int = 1,
         checkpointing: bool = False,
     ) -> None:
         network = BareUNet(
@@ -84,6 +91,7 @@ class UNet(Preconditioned):
             num_filters=num_filters,
             multipliers=multipliers,
             num_blocks=num_blocks,
+            blocks=blocks,
             attention_resolutions=attention_resolutions,
             dropout=dropout,
             num_groups=num_groups,
@@ -92,7 +100,6 @@ class UNet(Preconditioned):
             cosine_first=cosine_first,
             frequency_shift=frequency_shift,
             symmetric_padding=symmetric_padding,
-            patch_size=patch_size,
             checkpointing=checkpointing,
         )
         super().__init__(network, form, sigmas)
@@ -121,17 +128,18 @@ class BareUNet(nn.Module):
         cosine_first: bool,
         frequency_shift: int,
         symmetric_padding: bool,
-        patch_size: int,
         checkpointing: bool,
+        blocks: Blocks = "ddpm",
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
-        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups, patch_size)
+        if blocks not in get_args(Blocks):
+            raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
+        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
             raise ValueError(f"frequency_shift={frequency_shift}: must be 0 or 1")
-        image_size, in_channels = image_size // patch_size, in_channels * patch_size**2
         sizes = [image_size // 2**i for i in range(len(multipliers))]
         for size in attention_resolutions:
             if size not in sizes:
@@ -139,20 +147,24 @@ class BareUNet(nn.Module):
                     f"attention_resolutions={list(attention_resolutions)}: the network has features of "
                     f"{', '.join(map(str, sizes))} pixels, none of {size}"
                 )
-        self.checkpointing, self.dropout, self.patch_size = checkpointing, dropout, patch_size
+        self.checkpointing, self.dropout = checkpointing, dropout
         width = 4 * num_filters
 
-        def block(before: int, after: int, attention: bool) -> UNetBlock:
-            return UNetBlock(
-                before,
-                after,
-                width,
-                num_groups=num_groups,
-                norm_eps=norm_eps,
-                dropout=dropout,
-                attention=attention,
-                head_dim=head_dim,
-            )
+        plus = blocks == "ddpm++"
+        block = partial(
+            UNetBlock,
+            width=width,
+            num_groups=num_groups,
+            norm_eps=norm_eps,
+            dropout=dropout,
+            head_dim=head_dim,
+            rescaled=plus,
+        )
+
+        def resampling(channels: int, how: Literal["down", "up"]) -> nn.Module:
+            if plus:
+                return block(channels, channels, attention=False, resample=how)
+            return Downsample(channels, symmetric_padding) if how == "down" else Upsample(channels)
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
@@ -162,21 +174,22 @@ class BareUNet(nn.Module):
         down: list[nn.Module] = []
         for size, after in stages:
             for _ in range(num_blocks):
-                down.append(block(channels, after, size in attention_resolutions))
+                down.append(block(channels, after, attention=size in attention_resolutions))
                 channels = after
                 skips.append(channels)
             if size != sizes[-1]:
-                down.append(Downsample(channels, symmetric_padding))
+                down.append(resampling(channels, "down"))
                 skips.append(channels)
         self.down = nn.ModuleList(down)
-        self.middle = nn.ModuleList([block(channels, channels, True), block(channels, channels, False)])
+        self.middle = nn.ModuleList([block(channels, channels, attention=attention) for attention in (True, False)])
         up: list[nn.Module] = []
         for size, after in reversed(stages):
-            for _ in range(num_blocks + 1):
-                up.append(block(channels + skips.pop(), after, size in attention_resolutions))
+            for i in range(num_blocks + 1):
+                attention = size in attention_resolutions and (i == num_blocks or not plus)
+                up.append(block(channels + skips.pop(), after, attention=attention))
                 channels = after
             if size != sizes[0]:
-                up.append(Upsample(channels))
+                up.append(resampling(channels, "up"))
         self.up = nn.ModuleList(up)
         self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], norm_eps)
         self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
@@ -200,21 +213,22 @@ class BareUNet(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         embedding = F.silu(self.embedding(c))
-        h = self.stem(F.pixel_unshuffle(x, self.patch_size))
+        h = self.stem(x)
         skips = [h]
         for module in self.down:
-            h = self._run(module, h, embedding) if isinstance(module, UNetBlock) else module(h)
+            h = self._run(module, h, embedding)
             skips.append(h)
         for block in self.middle:
             h = self._run(block, h, embedding)
         for module in self.up:
-            if isinstance(module, UNetBlock):
-                h = self._run(module, torch.cat([h, skips.pop()], dim=1), embedding)
-            else:
-                h = module(h)
-        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), self.patch_size)
+            if isinstance(module, UNetBlock) and module.resample is None:
+                h = torch.cat([h, skips.pop()], dim=1)
+            h = self._run(module, h, embedding)
+        return self.head(F.silu(self.head_norm(h)))
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+        if not isinstance(block, UNetBlock):
+            return block(x)
         if self.checkpointing and torch.is_grad_enabled():
             repeated = self.training and self.dropout > 0  # what was dropped must be dropped again
             return checkpoint(block, x, embedding, use_reentrant=False, preserve_rng_state=repeated)
@@ -235,7 +249,6 @@ def _check(
     num_blocks: int,
     dropout: float,
     num_groups: int,
-    patch_size: int,
 ) -> None:
     if in_channels < 1:
         raise ValueError(f"in_channels={in_channels}: must be at least 1")
@@ -249,11 +262,9 @@ def _check(
         raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
     if num_groups < 1 or num_filters % num_groups:
         raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
-    if patch_size < 1:
-        raise ValueError(f"patch_size={patch_size}: must be at least 1")
-    factor = patch_size * 2 ** (len(multipliers) - 1)
+    factor = 2 ** (len(multipliers) - 1)
     if image_size < factor or image_size % factor:
         raise ValueError(
             f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
-            f"halve it {len(multipliers) - 1} times" + (f" and patch_size={patch_size} divides it" * (patch_size > 1))
+            f"halve it {len(multipliers) - 1} times"
         )

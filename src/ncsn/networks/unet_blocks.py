@@ -1,12 +1,17 @@
-"""What the U-Net of DDPM is built of (Ho, Jain & Abbeel 2020, App. B, and their released code)."""
+"""What the U-Net of DDPM is built of (Ho, Jain & Abbeel 2020, App. B, and their released code).
+
+`rescaled` and `resample` are what DDPM++ changes in it (Song et al. 2021, App. H).
+"""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsn.networks.blocks import conv3x3
+from ncsn.networks.dropout import Dropout
 
 
 class Embedding(nn.Module):
@@ -25,8 +30,7 @@ class Embedding(nn.Module):
 
     def __init__(self, channels: int, width: int, *, cosine_first: bool = False, frequency_shift: int = 1) -> None:
         super().__init__()
-        half = channels // 2
-        self.cosine_first = cosine_first
+        half, self.cosine_first = channels // 2, cosine_first
         exponents = torch.arange(half, dtype=torch.float64)
         frequencies = torch.exp(-math.log(10_000) / (half - frequency_shift) * exponents)
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
@@ -47,10 +51,13 @@ class UNetBlock(nn.Module):
         in_channels, out_channels: where they differ the shortcut is a 1×1 convolution.
         width: of the embedding.
         num_groups: of the normalisations; divides the channels.
-        norm_eps: of the normalisations.
         dropout: before the second convolution.
         attention: whether attention follows.
-        head_dim: channels per head of it; None for one head.
+        norm_eps: of the normalisations.
+        head_dim: channels per head of attention; None for one head.
+        rescaled: divide every sum of a branch and its shortcut by √2, which keeps the variance of two alike.
+        resample: "down" halves the resolution before the first convolution and in the shortcut, by the mean of 2×2
+            pixels; "up" doubles it, every pixel four times. The shortcut is then a 1×1 convolution.
     """
 
     def __init__(
@@ -60,28 +67,43 @@ class UNetBlock(nn.Module):
         width: int,
         *,
         num_groups: int,
-        norm_eps: float,
         dropout: float,
         attention: bool,
-        head_dim: int | None,
+        norm_eps: float = 1e-6,
+        head_dim: int | None = None,
+        rescaled: bool = False,
+        resample: Literal["down", "up"] | None = None,
     ) -> None:
         super().__init__()
+        self.resample, self.rescaled = resample, rescaled
         self.norm1 = nn.GroupNorm(num_groups, in_channels, norm_eps)
         self.conv1 = conv3x3(in_channels, out_channels)
         self.embed = nn.Linear(width, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = conv3x3(out_channels, out_channels)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
-        self.attention = SelfAttention(out_channels, num_groups, norm_eps, head_dim) if attention else None
+        changes = in_channels != out_channels or resample is not None
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if changes else None
+        self.attention = SelfAttention(out_channels, num_groups, norm_eps, head_dim, rescaled) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Takes the embedding (B, width) after its swish."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = F.silu(self.norm1(x))
+        if self.resample is not None:
+            h, x = _resampled(h, self.resample), _resampled(x, self.resample)
+        h = self.conv1(h)
         h = h + self.embed(embedding)[..., None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        x = h + (x if self.shortcut is None else self.shortcut(x))
+        x = _sum(h, x if self.shortcut is None else self.shortcut(x), self.rescaled)
         return x if self.attention is None else self.attention(x)
+
+
+def _sum(a: Tensor, b: Tensor, rescaled: bool) -> Tensor:
+    return (a + b) * math.sqrt(0.5) if rescaled else a + b
+
+
+def _resampled(x: Tensor, how: Literal["down", "up"]) -> Tensor:
+    return F.avg_pool2d(x, 2) if how == "down" else F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class SelfAttention(nn.Module):
@@ -91,16 +113,17 @@ class SelfAttention(nn.Module):
         channels: of all heads.
         num_groups, norm_eps: of the normalisation.
         head_dim: C, divides `channels`; None for one head.
+        rescaled: the sum is divided by √2.
 
     Raises:
         ValueError: `head_dim` does not divide `channels`.
     """
 
-    def __init__(self, channels: int, num_groups: int, norm_eps: float, head_dim: int | None) -> None:
+    def __init__(self, channels: int, num_groups: int, norm_eps: float, head_dim: int | None, rescaled: bool) -> None:
         super().__init__()
         if head_dim is not None and (head_dim < 1 or channels % head_dim):
             raise ValueError(f"head_dim={head_dim}: must divide the {channels} channels that attention is paid to")
-        self.num_heads = channels // (head_dim or channels)
+        self.num_heads, self.rescaled = channels // (head_dim or channels), rescaled
         self.norm = nn.GroupNorm(num_groups, channels, norm_eps)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
@@ -109,7 +132,7 @@ class SelfAttention(nn.Module):
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H·W, 3C), channels-last without a copy
         q, k, v = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in pixels.chunk(3, dim=2))
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.out(h.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return _sum(x, self.out(h.transpose(1, 2).unflatten(2, x.shape[2:])), self.rescaled)
 
 
 class Downsample(nn.Module):

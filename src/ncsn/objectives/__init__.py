@@ -14,7 +14,8 @@ that paper. A file says only what is its own.
 Each objective is, up to a constant, the squared distance between s(·, σ) and the score of q_σ, the data perturbed by
 N(0, σ²I). They differ in what they ask of the network, and in their variance:
 
-    denoising_score_matching            ½σ²‖s + z/σ‖²                    one evaluation, no derivatives
+    denoising_score_matching            ½σ²‖s + z/σ‖²                    one evaluation, no derivatives; also DDPM's
+                                                                         and, with another weight, EDM's
     denoising_with_control_variate      the same, less noise as σ → 0    one evaluation more
     SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative per v
     exact_score_matching                σ²(tr ∇s + ½‖s‖²)                D derivatives

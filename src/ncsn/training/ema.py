@@ -43,17 +43,29 @@ class EMA(WeightAveraging):
         rate: m, the weight of the past in every update, in [0, 1).
         warmup: start with a smaller rate, (1 + n)/(10 + n) after n updates; without it the average of a short
             run is mostly the initial weights.
+        ramp: the half-life of the average is at most this share of the updates so far, 0.05 in Karras et al. 2022;
+            None for no such bound.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
-    def __init__(self, rate: float = 0.999, warmup: bool = True) -> None:
+    def __init__(self, rate: float = 0.999, warmup: bool = True, ramp: float | None = None) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"rate={rate}: must be in [0, 1)")
+        if ramp is not None and not ramp > 0:
+            raise ValueError(f"ramp={ramp}: must be positive")
         super().__init__()
-        self.rate, self.warmup = rate, warmup
+        self.rate, self.warmup, self.ramp = rate, warmup, ramp
 
     def momentum(self, num_updates: int) -> float:
         """m of the next update after n ≥ 1; the first takes the weights as they are."""
-        return min(self.rate, (1 + num_updates) / (10 + num_updates)) if self.warmup else self.rate
+        n, bounds = num_updates, [self.rate]
+        if self.warmup:
+            bounds.append((1 + n) / (10 + n))
+        if self.ramp is not None:
+            bounds.append(0.5 ** (1 / (self.ramp * n)))
+        return min(bounds)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":

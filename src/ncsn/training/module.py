@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ncsn import noise
 from ncsn.data import Batch
+from ncsn.networks.dropout import Dropout
 from ncsn.random import Draws, key_to_seed
 
 Objective = Callable[..., Tensor]
@@ -22,8 +23,8 @@ class ScoreModel(LightningModule):
     """Trains a score network over all noise levels (Song & Ermon 2019, eq. 6).
 
     Every random number of a step is a function of the seed and the number of the batch, so a run that is
-    continued, or spread over more devices, draws the same ones. What a network drops depends on the process as well:
-    a run that is continued on as many devices drops the same features.
+    continued, or spread over more devices, draws the same ones. So it is with features that `networks.dropout` drops;
+    those of `torch.nn.Dropout` are the same after a resume on as many devices.
 
     Args:
         network: s(x, σ), called with images (B, C, H, W) and σ (B,).
@@ -56,7 +57,7 @@ class ScoreModel(LightningModule):
         self.objective = objective
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed = seed
-        self.drops = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
+        self.dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout) and module.p > 0]
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The score s(x, σ)."""
@@ -69,17 +70,13 @@ class ScoreModel(LightningModule):
         return self._step(batch, "val")
 
     def _step(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        x = batch.images
-        draws = Draws(
-            self.seed,
-            stage,
-            batch.number,
-            device=x.device,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-        if stage == "train" and self.drops:
-            torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number, self.trainer.global_rank))
+        x, rank, world_size = batch.images, self.trainer.global_rank, self.trainer.world_size
+        draws = Draws(self.seed, stage, batch.number, device=x.device, rank=rank, world_size=world_size)
+        if stage == "train" and self.dropouts:
+            torch.manual_seed(key_to_seed(self.seed, "dropout", batch.number))
+            for module in self.dropouts:
+                if isinstance(module, Dropout):
+                    module.rank, module.world_size = rank, world_size
         level, sigma = self._levels(draws, len(x))
         loss = self.objective(self.network, x, sigma, normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}

@@ -1,15 +1,11 @@
-"""What the two configurations of diffusers say, as nodes of ours, and the other way."""
+"""config.json of diffusers: read as the arguments of `UNet`, and written."""
 
 import inspect
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ncsn import noise
 from ncsn.errors import DataError, shown
 from ncsn.networks.unet import UNet, groups_for
 
@@ -67,40 +63,6 @@ _OF_UNET = {
 }
 """Arguments of `UNet` that diffusers can be told, or need not be; the others must have their defaults."""
 
-_FORMS = {"epsilon": "ddpm", "v_prediction": "v"}
-_SCHEDULES = {
-    "linear": "ncsn.noise.ddpm",
-    "scaled_linear": "ncsn.noise.scaled_linear",
-    "squaredcos_cap_v2": "ncsn.noise.cosine",
-}
-LADDERS = {
-    "ncsn.noise.ddpm": noise.ddpm,
-    "ncsn.noise.scaled_linear": noise.scaled_linear,
-    "ncsn.noise.cosine": noise.cosine,
-}
-_VARIANCES = {f"fixed_{size}{log}": f"fixed_{size}" for size in ("small", "large") for log in ("", "_log")}
-
-_SCHEDULER_KEYS = {
-    "beta_end",
-    "beta_schedule",
-    "beta_start",
-    "clip_sample",
-    "clip_sample_range",
-    "dynamic_thresholding_ratio",
-    "num_train_timesteps",
-    "prediction_type",
-    "rescale_betas_zero_snr",
-    "sample_max_value",
-    "set_alpha_to_one",
-    "steps_offset",
-    "tensor_format",
-    "thresholding",
-    "timestep_spacing",
-    "timestep_values",
-    "trained_betas",
-    "variance_type",
-}
-
 
 def model_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """Arguments of `UNet`, all but the form."""
@@ -131,8 +93,8 @@ def model_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: up_block_types={shown(up)}: must have attention where down_block_types has")
     if any(width % widths[0] for width in widths):
         raise DataError(f"{path}: block_out_channels={shown(widths)}: must be multiples of the first")
-    size = _number(config, "sample_size", path, 1, 2**12)
-    channels = _number(config, "in_channels", path, 1, 2**8, 3)
+    size = number(config, "sample_size", path, 1, 2**12)
+    channels = number(config, "in_channels", path, 1, 2**8, 3)
     if config.get("out_channels", 3) != channels:
         raise DataError(
             f"{path}: out_channels={shown(config.get('out_channels', 3))}: must be in_channels={channels}"
@@ -150,58 +112,16 @@ def model_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
         "in_channels": channels,
         "num_filters": widths[0],
         "multipliers": [width // widths[0] for width in widths],
-        "num_blocks": _number(config, "layers_per_block", path, 1, 16, 2),
+        "num_blocks": number(config, "layers_per_block", path, 1, 16, 2),
         "attention_resolutions": [size // 2**i for i, attends in enumerate(attention) if attends],
         "dropout": float(config.get("dropout", 0.0)),
-        "num_groups": _number(config, "norm_num_groups", path, 1, 2**16, 32),
+        "num_groups": number(config, "norm_num_groups", path, 1, 2**16, 32),
         "norm_eps": float(config.get("norm_eps", 1e-5)),
-        "head_dim": None if one_head else _number(config, "attention_head_dim", path, 1, 2**16, 8),
+        "head_dim": None if one_head else number(config, "attention_head_dim", path, 1, 2**16, 8),
         "cosine_first": cosine_first,
-        "frequency_shift": _number(config, "freq_shift", path, 0, 1, 0),
-        "symmetric_padding": _number(config, "downsample_padding", path, 0, 1, 1) == 1,
+        "frequency_shift": number(config, "freq_shift", path, 0, 1, 0),
+        "symmetric_padding": number(config, "downsample_padding", path, 0, 1, 1) == 1,
     }
-
-
-def form_of(config: dict[str, Any], path: Path) -> str:
-    """What the network estimates, as a form of `UNet`; refuses what the ladder and the sampler here cannot be."""
-    for key in config:
-        if key not in _SCHEDULER_KEYS and key != "_class_name":
-            raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
-    for key in ("rescale_betas_zero_snr", "thresholding", "trained_betas"):
-        if config.get(key):
-            raise DataError(f"{path}: {key}={shown(config[key])}: not supported")
-    return _FORMS[_one_of(config, "prediction_type", path, _FORMS, "epsilon")]
-
-
-def ladder_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the noise levels."""
-    ladder = _SCHEDULES[_one_of(config, "beta_schedule", path, _SCHEDULES, "linear")]
-    node: dict[str, Any] = {
-        "_target_": ladder,
-        "num_levels": _number(config, "num_train_timesteps", path, 2, 10**5, 1000),
-    }
-    if ladder == "ncsn.noise.cosine":
-        return node
-    betas = {"beta_min": config.get("beta_start", 1e-4), "beta_max": config.get("beta_end", 0.02)}
-    if not all(type(beta) in (int, float) for beta in betas.values()):
-        raise DataError(f"{path}: beta_start and beta_end must be numbers, not {shown(list(betas.values()))}")
-    return node | betas
-
-
-def sampler_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the sampler: DDPM's takes every level; DDIM's steps, which no file says, are its pipeline's 50."""
-    variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
-    clip = config.get("clip_sample", True)
-    if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):
-        raise DataError(f"{path}: clip_sample: not supported, must be false, or true with a clip_sample_range of 1")
-    if config["_class_name"] == "DDIMScheduler":
-        return {
-            "_target_": "ncsn.samplers.DDIM",
-            "steps": min(50, config.get("num_train_timesteps", 1000)),
-            "spacing": "uniform",
-            "clip": clip,
-        }
-    return {"_target_": "ncsn.samplers.DDPM", "clip": clip, "variance": variance}
 
 
 def with_defaults(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,60 +168,6 @@ def network_config(model: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def scheduler_config(config: Mapping[str, Any], sigmas: Tensor, path: Path) -> dict[str, Any]:
-    """scheduler_config.json of a `DDPMScheduler` for the configuration of a `UNet` and its levels (L,).
-
-    Raises:
-        DataError: the scheduler has no such levels, or takes no network of this form.
-    """
-    form, sampler = with_defaults(config["model"])["form"], config["sampler"]
-    prediction = {ours: theirs for theirs, ours in _FORMS.items()}.get(form)
-    if prediction is None:
-        raise DataError(
-            f"{path}: not written, model.form={shown(form)}: the networks of DDPMScheduler estimate the noise or the "
-            f"velocity at level t (model.form={' or '.join(_FORMS.values())}), and this one neither"
-        )
-    schedule = _schedule(config.get("noise"), sigmas)
-    if schedule is None:
-        raise DataError(
-            f"{path}: not written, DDPMScheduler of diffusers computes its levels, and those of this network it does "
-            "not: they must be those of noise=ddpm, or of noise=cosine as published"
-        )
-    return {
-        "_class_name": "DDPMScheduler",
-        **schedule,
-        "num_train_timesteps": len(sigmas),
-        "prediction_type": prediction,
-        "clip_sample": bool(sampler.get("clip", False)),
-        "variance_type": sampler.get("variance", "fixed_small"),
-    }
-
-
-def _schedule(node: Any, sigmas: Tensor) -> dict[str, Any] | None:
-    """What the scheduler is told of the levels (L,) of this node; None if it has no such."""
-    given = dict(node) if isinstance(node, dict) else {}
-    target = str(given.pop("_target_", None))
-    if target not in LADDERS or given.get("num_levels", 1000) != len(sigmas):
-        return None
-    name = {ours: theirs for theirs, ours in _SCHEDULES.items()}[target]
-    if name == "squaredcos_cap_v2":
-        betas, given = {}, {"num_levels": len(sigmas)}  # it is as published, or the levels are others
-    else:
-        betas = {"beta_start": given.get("beta_min", 1e-4), "beta_end": given.get("beta_max", 0.02)}
-    try:
-        same = torch.equal(LADDERS[target](**given), sigmas.cpu())
-    except (TypeError, ValueError):
-        return None
-    return {"beta_schedule": name, **betas} if same else None
-
-
-def _one_of(config: dict[str, Any], key: str, path: Path, known: Collection[str], default: str) -> str:
-    value = config.get(key, default)
-    if not isinstance(value, str) or value not in known:
-        raise DataError(f"{path}: {key}={shown(value)}: not supported, must be {' or '.join(known)}")
-    return value
-
-
 def _list(config: dict[str, Any], key: str, kind: type, path: Path) -> list[Any]:
     value = config.get(key)
     if not isinstance(value, list) or not 0 < len(value) <= 16 or not all(type(item) is kind for item in value):
@@ -309,7 +175,12 @@ def _list(config: dict[str, Any], key: str, kind: type, path: Path) -> list[Any]
     return value
 
 
-def _number(config: dict[str, Any], key: str, path: Path, low: int, high: int, default: int | None = None) -> int:
+def number(config: dict[str, Any], key: str, path: Path, low: int, high: int, default: int | None = None) -> int:
+    """An integer of a configuration, or its default.
+
+    Raises:
+        DataError: it is none, or out of range.
+    """
     value = config.get(key, default)
     if type(value) is not int or not low <= value <= high:
         raise DataError(f"{path}: {key}={shown(value)}: must be an integer from {low} to {high}")

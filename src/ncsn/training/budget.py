@@ -1,0 +1,145 @@
+"""`model.num_filters=auto`: the network that a machine trains best in `trainer.max_time`.
+
+A wider network learns more from an image and sees fewer of them in the same time. The width chosen is the largest with
+which training still sees enough images, counted from steps that were timed on this machine with these data.
+"""
+
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from lightning import Trainer
+from omegaconf import DictConfig
+
+from ncsn.config import as_config_error, build, check
+from ncsn.data import ImageDataModule
+from ncsn.errors import ConfigError
+from ncsn.runs.folder import global_rank
+from ncsn.training.build import build_model
+from ncsn.training.module import ScoreModel
+from ncsn.training.schedules import seconds_of
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Filters that are tried, from the fewest."""
+
+IMAGES_PER_PARAMETER = 0.15
+"""What training sees at least."""
+
+
+class Timing(NamedTuple):
+    """A width, and what came of timing it.
+
+    Attributes:
+        num_filters: the width.
+        parameters: of the network.
+        images: that training sees in its time, over all devices.
+    """
+
+    num_filters: int
+    parameters: int
+    images: float
+
+    @property
+    def suffices(self) -> bool:
+        """Whether training sees enough images."""
+        return self.images >= IMAGES_PER_PARAMETER * self.parameters
+
+
+def is_auto(config: DictConfig) -> bool:
+    """Whether the width of a configuration's network is still to be chosen."""
+    return bool(config.model.get("num_filters") == AUTO)
+
+
+def resolve_width(config: DictConfig) -> DictConfig:
+    """The configuration with numbers in place of `model.num_filters=auto` and `model.multipliers=auto`.
+
+    Raises:
+        UserError: the configuration or the data are not what they should be.
+    """
+    chosen = config.copy()
+    if chosen.model.get("multipliers") == AUTO:
+        chosen.model.multipliers = multipliers_for(chosen.data.image_size)
+    if not is_auto(chosen):
+        return chosen
+    if global_rank() or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(
+            "model.num_filters=auto: is found out by one process, before it starts the others; start this without "
+            "torchrun or SLURM's tasks, or give a number"
+        )
+    chosen.model.num_filters = WIDTHS[0]
+    checked = check(chosen)
+    with as_config_error("model.num_filters=auto"):
+        seconds = seconds_of(checked.trainer.max_time)
+    chosen.model.num_filters = _widest(checked, seconds).num_filters
+    return chosen
+
+
+def multipliers_for(image_size: int) -> list[int]:
+    """Channels by resolution: three halvings at most, down to 4 pixels at least."""
+    halvings, size = 0, image_size
+    while halvings < 3 and size % 2 == 0 and size >= 8:
+        halvings, size = halvings + 1, size // 2
+    return [1, 2, 4, 4][: halvings + 1]
+
+
+def _widest(config: DictConfig, seconds: float) -> Timing:
+    """The widest network that sees enough images, or else the narrowest."""
+    trainer: Trainer = build(config.trainer, "trainer", logger=False, enable_checkpointing=False)
+    devices, device = trainer.world_size, trainer.strategy.root_device
+    data: ImageDataModule = build(config.data, "data")
+    share = max(1, data.batch_size // devices)
+    log.info(f"model.num_filters=auto: timing steps of {share} images on {device}")
+    best: Timing | None = None
+    for width in WIDTHS:
+        config.model.num_filters = width
+        try:
+            model = build_model(config).to(device)
+            step = _training_step(model, data, share, device)
+            with trainer.precision_plugin.train_step_context():
+                images = seconds / _seconds_per(step, device) * share * devices
+        except torch.OutOfMemoryError:
+            break
+        found = Timing(width, sum(p.numel() for p in model.network.parameters()), images)
+        log.info(f"  {width:3} filters, {found.parameters:11,} parameters: {images:13,.0f} images")
+        if best is not None and not found.suffices:
+            break
+        best = found
+    if best is None:
+        raise ConfigError(f"data.batch_size={data.batch_size}: too many for the memory of {device}")
+    log.info(f"model.num_filters={best.num_filters}: the widest with {IMAGES_PER_PARAMETER} images per parameter")
+    return best
+
+
+def _training_step(
+    model: ScoreModel, data: ImageDataModule, batch: int, device: torch.device
+) -> Callable[[], object]:
+    """One step of training on images that cost nothing."""
+    optimizer = model.make_optimizer(model.network.parameters())
+    x = torch.rand(batch, data.channels, data.image_size, data.image_size, device=device)
+    sigma = model.sigmas[torch.arange(batch, device=device) % len(model.sigmas)]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.objective(model.network, x, sigma).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def _seconds_per(step: Callable[[], object], device: torch.device) -> float:
+    """The median of a second's steps, three at least, after one to warm up."""
+    taken: list[float] = []
+    while len(taken) < 4 or sum(taken[1:]) < 1:
+        start = time.monotonic()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.monotonic() - start)
+    return statistics.median(taken[1:])

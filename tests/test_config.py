@@ -12,6 +12,7 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from ncsn import noise
 from ncsn.config import build, check, slug
 from ncsn.errors import ConfigError
 
@@ -118,6 +119,65 @@ def test_experiments_are_the_runs_of_ncsnv2(name: str) -> None:
     assert config.sampler._target_ == "ncsn.samplers.AnnealedLangevin"
     assert (config.sampler.steps_per_level, config.sampler.denoise) == (steps, True)
     assert config.sampler.step_size == pytest.approx(2 * epsilon, rel=1e-12)  # the paper of 2019 doubles the code's
+
+
+DDPM = {  # data, size, category, multipliers, dropout, flip, batch, learning rate, steps
+    "cifar10": ("CIFAR10", 32, None, [1, 2, 2, 2], 0.1, True, 128, 2e-4, 800_000),
+    "celebahq256": ("ImageFolder", 256, None, [1, 1, 2, 2, 4, 4], 0, True, 64, 2e-5, 500_000),
+    "lsun_church": ("LSUN", 256, "church_outdoor", [1, 1, 2, 2, 4, 4], 0, True, 64, 2e-5, 1_200_000),
+    "lsun_bedroom": ("LSUN", 256, "bedroom", [1, 1, 2, 2, 4, 4], 0, False, 64, 2e-5, 2_400_000),
+}
+
+
+@pytest.mark.parametrize("name", DDPM)
+def test_experiments_are_the_runs_of_ddpm(name: str) -> None:
+    kind, size, category, multipliers, dropout, flip, batch, lr, steps = DDPM[name]
+    config = check(composed(f"experiment=ddpm_{name}"))
+    assert config.name == f"ddpm_{name}"
+    assert (config.data._target_, config.data.get("category")) == (f"ncsn.data.{kind}", category)
+    assert (config.data.image_size, config.data.channels, config.data.batch_size) == (size, 3, batch)
+    assert (config.data.flip, config.data.dequantize) == (flip, False)
+    assert (config.model._target_, config.model.num_filters, config.model.blocks) == (
+        "ncsn.networks.UNet",
+        128,
+        "ddpm",
+    )
+    assert (config.model.form, config.model.num_blocks, config.model.dropout) == ("ddpm", 2, dropout)
+    assert (list(config.model.multipliers), list(config.model.attention_resolutions)) == (multipliers, [16])
+    assert build(config.noise, "noise").equal(noise.ddpm())
+    assert config.objective.weight == "sigma_squared"
+    values = 3 * size**2  # theirs is the mean of squares, ours half their sum
+    assert config.trainer.gradient_clip_val == values / 2
+    assert config.optimizer.eps == pytest.approx(1e-8 * values / 2, rel=1e-12)
+    assert (config.optimizer.lr, config.scheduler.warmup_steps, config.trainer.max_steps) == (lr, 5000, steps)
+    assert (config.callbacks.ema.rate, config.callbacks.ema.warmup) == (0.9999, False)
+    assert (config.sampler.steps, config.sampler.variance, config.sampler.clip) == (None, "fixed_large", True)
+
+
+def test_the_experiment_of_edm_is_its_run() -> None:
+    config = check(composed("experiment=edm_cifar10"))
+    model, ema = config.model, config.callbacks.ema
+    assert (model.form, model.blocks, model.num_filters, model.num_blocks) == ("edm", "ddpm++", 128, 4)
+    assert (list(model.multipliers), list(model.attention_resolutions), model.dropout) == ([2, 2, 2], [16], 0.13)
+    assert build(config.noise, "noise") == noise.LogNormal(-1.2, 1.2, 40, 0.001, 18, 7)
+    assert (config.objective.weight, config.optimizer.lr, config.optimizer.eps) == ("edm", 1e-3, 1e-8)
+    assert config.trainer.max_steps * config.data.batch_size == 200e6
+    assert config.scheduler.warmup_steps * config.data.batch_size == pytest.approx(10e6, rel=1e-3)
+    assert (ema.rate, ema.ramp, ema.warmup) == (pytest.approx(0.5 ** (512 / 0.5e6), rel=1e-7), 0.05, False)
+    assert build(config.sampler, "sampler").num_evaluations(18) == 35
+    assert (config.sampler.churn, config.sampler.float64) == (0, True)
+    assert config.trainer.gradient_clip_val is None
+
+
+def test_the_experiment_of_the_vp_sde_is_its_run() -> None:
+    config = check(composed("experiment=vp_cifar10"))
+    model = config.model
+    assert (model.form, model.blocks, model.num_filters, model.num_blocks) == ("ddpm", "ddpm++", 128, 4)
+    assert (list(model.multipliers), list(model.attention_resolutions), model.dropout) == ([1, 2, 2, 2], [16], 0.1)
+    assert build(config.noise, "noise") == noise.VP(0.1, 20, 1e-5, 1000)
+    assert (config.data.batch_size, config.trainer.max_steps, config.optimizer.lr) == (128, 1_300_000, 2e-4)
+    assert (config.trainer.gradient_clip_val, config.scheduler.warmup_steps) == (1536, 5000)
+    assert build(config.sampler, "sampler").num_steps(1000) == 1000
 
 
 def test_a_data_set_alone_picks_the_papers_width() -> None:

@@ -66,6 +66,17 @@ def test_published_scores_are_of_the_same_data(run: Path, target: str, shown: bo
     assert "DDPM" not in text
 
 
+@pytest.mark.parametrize(
+    ("category", "fid"), [("church_outdoor", "7.89"), ("bedroom", "6.36"), ("tower", None), ([], None)]
+)
+def test_published_scores_of_lsun_are_of_the_same_category(run: Path, category: Any, fid: str | None) -> None:
+    config = CONFIG | {"data": CONFIG["data"] | {"_target_": "ncsn.data.LSUN", "category": category}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    text = report_of(run).text
+    assert ("Published, on 50,000 samples" in text) == (fid is not None)
+    assert fid is None or fid in text
+
+
 def test_the_loss_of_another_checkpoint_stands_beside(run: Path) -> None:
     other = evaluation()["held_out"] | {"checkpoint": "runs/other/checkpoints/step_0010000.ckpt"}
     write_json(run / SAMPLES / "evaluation.json", evaluation(held_out_against=other))

@@ -1,4 +1,4 @@
-"""Published scores, by the name of the data set's class: 50,000 samples, Inception, classic resize.
+"""Published scores, by the data set's class, and the category of LSUN: 50,000 samples, Inception, classic resize.
 
 Where papers give different scores for the same network, the source is the paper that the score is taken from.
 """
@@ -44,7 +44,7 @@ EDM = Source("Karras et al. 2022", "https://arxiv.org/abs/2206.00364")
 
 PUBLISHED = {
     "CIFAR10": Table(
-        "CIFAR-10, unconditional",
+        "CIFAR-10",
         32,
         (
             Row("NCSN", "8.87 ± 0.12", "25.32", 1000, NCSN),
@@ -52,8 +52,19 @@ PUBLISHED = {
             Row("NCSNv2", "8.73", "31.75", 1160, NCSN_V2),
             Row("NCSNv2, denoised", "8.40", "10.87", 1161, NCSN_V2),
             Row("DDPM", "9.46", "3.17", 1000, DDPM),
+            Row("DDPM++ (continuous, VP)", None, "2.55", 1000, SDE),
             Row("NCSN++ (continuous, deep)", "9.89", "2.20", 2000, SDE),
             Row("EDM", None, "1.97", 35, EDM),
+            Row("EDM, given the class", None, "1.79", 35, EDM),
+        ),
+    ),
+    "LSUN church_outdoor": Table("LSUN church, 256 × 256", 256, (Row("DDPM", None, "7.89", 1000, DDPM),)),
+    "LSUN bedroom": Table(
+        "LSUN bedroom, 256 × 256",
+        256,
+        (
+            Row("DDPM", None, "6.36", 1000, DDPM),
+            Row("DDPM, larger", None, "4.90", 1000, DDPM),
         ),
     ),
     "CelebA": Table(

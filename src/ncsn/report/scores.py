@@ -64,7 +64,8 @@ class Checkpoints(NamedTuple):
 
 def scores(run: Contents) -> Scores | None:
     evaluated = [(folder, folder.evaluation) for folder in run.samples if folder.evaluation]
-    published = PUBLISHED.get(node_name(run.node("data")))
+    data = run.node("data")
+    published = PUBLISHED.get(f"{node_name(data)} {data.get('category') or ''}".strip())
     folders = [Scored(heading_of(folder), _scores(e.scores), _protocol(e)) for folder, e in evaluated]
     by_inception = [(folder, e) for folder, e in evaluated if e.features.get("name") == "inception"]
     own = [_own_row(run, folder, e, published) for folder, e in by_inception] if published else []

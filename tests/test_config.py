@@ -34,7 +34,7 @@ GROUPS = {
 OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name in GROUPS and path.stem not in ("trained", "sampling", "image_folder")
+    if path.parent.name in GROUPS and path.stem not in ("trained", "recommended", "sampling", "image_folder")
     if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr")  # not for the digits, not alone
 ]
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
@@ -57,9 +57,24 @@ def test_every_option_passes_the_check(option: str) -> None:
     check(composed(option))
 
 
-@pytest.mark.parametrize("option", ["sampler=ald", "sampler=trained", "trainer.devices=2 trainer.strategy=ddp"])
+@pytest.mark.parametrize(
+    "option", ["sampler=ald", "sampler=trained", "sampler=recommended", "trainer.devices=2 trainer.strategy=ddp"]
+)
 def test_the_configuration_of_sampling_passes_the_check(option: str) -> None:
     check(composed(f"ckpt=some.ckpt {option}", "sample"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sampler"),
+    [
+        ("", "AnnealedLangevin"),
+        ("model=unet noise=from_data", "DPMSolverPP"),
+        ("model=unet sampler=ald", "AnnealedLangevin"),
+        ("model=unet sampler=heun", "Heun"),
+    ],
+)
+def test_a_network_comes_with_a_sampler_that_suits_it(arguments: str, sampler: str) -> None:
+    assert composed(arguments).sampler._target_ == f"ncsn.samplers.{sampler}"
 
 
 @pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ncsn import load_score
 from ncsn.sampling.prepare import largest
 
 pytestmark = pytest.mark.slow
@@ -173,6 +174,14 @@ def test_the_largest_batch_is_looked_for_by_doubling(holds: int, most: int, expe
 
     assert largest(fits, most) == expected
     assert max(tried) <= most
+
+
+def test_the_recommended_sampler_is_said_and_recorded(copy: Path, call: Command, tmp_path: Path) -> None:
+    outcome = call("sample", f"ckpt={copy}", *CPU, "num_samples=2", "sampler=recommended", cwd=tmp_path)
+    assert "sampler=recommended: the sampler of its training, since NCSN knows the levels" in outcome.out
+    (folder,) = (copy / "samples").iterdir()
+    used = json.loads((folder / "settings.json").read_text())["sampler"]
+    assert used == load_score(copy).config["sampler"]
 
 
 def test_a_number_of_evaluations_is_a_sampler(copy: Path, call: Command, tmp_path: Path) -> None:

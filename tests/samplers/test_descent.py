@@ -149,6 +149,55 @@ def test_ddim_is_euler_or_ancestral_sampling() -> None:
     torch.testing.assert_close(found, x, rtol=1e-10, atol=1e-10)
 
 
+VARIANCE_PRESERVING = (1 - torch.linspace(1e-3, 0.2, 100, dtype=torch.float64)).cumprod(0)  # ᾱ_t
+
+
+def ddim_step(x: Tensor, predicted: Tensor, t: int, eta: float, normal: Any) -> Tensor:
+    """Song, Meng & Ermon 2021, eq. 12 and 16."""
+    kept, before = float(VARIANCE_PRESERVING[t]), float(VARIANCE_PRESERVING[t - 1]) if t else 1.0
+    deviation = eta * math.sqrt((1 - before) / (1 - kept)) * math.sqrt(1 - kept / before)
+    clean = (x - math.sqrt(1 - kept) * predicted) / math.sqrt(kept)
+    x = math.sqrt(before) * clean + math.sqrt(1 - before - deviation**2) * predicted
+    return x + deviation * normal(x) if deviation > 0 else x
+
+
+def dpm_solver_loop(x: Tensor, predict: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Lu et al. 2022, Algorithm 2, with their α_t = √ᾱ_t, σ_t = √(1 − ᾱ_t) and λ_t = ln(α_t/σ_t)."""
+    alpha, sigma = VARIANCE_PRESERVING.sqrt(), (1 - VARIANCE_PRESERVING).sqrt()
+    lam = (alpha / sigma).log()
+    clean = list[Tensor]()
+    for t in reversed(range(100)):
+        clean.append((x - sigma[t] * predict(x, t)) / alpha[t])
+        if t == 0:
+            return clean[-1]  # λ = ∞
+        h = lam[t - 1] - lam[t]
+        D = clean[-1]
+        if len(clean) > 1:
+            r = (lam[t] - lam[t + 1]) / h
+            D = (1 + 1 / (2 * r)) * clean[-1] - 1 / (2 * r) * clean[-2]
+        x = sigma[t - 1] / sigma[t] * x - alpha[t - 1] * ((-h).exp() - 1) * D
+    raise AssertionError
+
+
+@pytest.mark.parametrize("sampler", [DDIM(), DDIM(eta=0.5), DDIM(eta=1.0), DPMSolverPP()], ids=repr)
+def test_variance_preserving_chains_give_the_same_samples(sampler: Any) -> None:
+    """As published, in x_t = √ᾱ_t u, u = 2x − 1; DDPM's own loop is above."""
+    sigmas = ((1 - VARIANCE_PRESERVING) / VARIANCE_PRESERVING).sqrt() / 2
+    x0 = begin(16, float(sigmas[-1]))
+    found = last(sampler(MIXTURE.score, x0, sigmas.flip(0), normal=noise_of(1)))
+
+    def predict(x: Tensor, t: int) -> Tensor:
+        return -float(sigmas[t]) * MIXTURE.score((x / VARIANCE_PRESERVING[t].sqrt() + 1) / 2, float(sigmas[t]))
+
+    x, normal = (2 * x0 - 1) * VARIANCE_PRESERVING[-1].sqrt(), noise_of(1)
+    if isinstance(sampler, DDIM):
+        for t in reversed(range(100)):
+            x = ddim_step(x, predict(x, t), t, sampler.eta, normal)
+    else:
+        x = dpm_solver_loop(x, predict)
+    torch.testing.assert_close(found, (x + 1) / 2, rtol=1e-10, atol=1e-10)
+
+
 # Distributions
 
 

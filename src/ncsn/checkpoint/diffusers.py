@@ -1,4 +1,4 @@
-"""What diffusers writes for a `UNet2DModel` with a `DDPMScheduler`, as the content of a checkpoint of ours.
+"""What diffusers writes for a `UNet2DModel` with a DDPM or DDIM scheduler: read, and written.
 
 unet/config.json, unet/diffusion_pytorch_model.safetensors, scheduler/scheduler_config.json
 config.json, diffusion_pytorch_model.safetensors, scheduler_config.json                         all in one folder
@@ -9,12 +9,19 @@ import json
 import logging
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ncsn import noise
-from ncsn.checkpoint.diffusers_names import renamed
+from safetensors.torch import save_file
+
+from ncsn.checkpoint.diffusers_names import exported, renamed
+from ncsn.checkpoint.diffusers_network import model_of, network_config, with_defaults
+from ncsn.checkpoint.diffusers_scheduler import LADDERS, form_of, ladder_of, sampler_of, scheduler_config
 from ncsn.checkpoint.trust import plain
 from ncsn.errors import DataError, shown
+from ncsn.files import atomically, write_text
+
+if TYPE_CHECKING:
+    from ncsn.checkpoint.score import TrainedScore
 
 log = logging.getLogger(__name__)
 
@@ -23,66 +30,6 @@ _PLACES = [place + name for name in WEIGHTS for place in ("unet/", "")]
 _NETWORK, _SCHEDULER = "config.json", "scheduler_config.json"
 
 _LARGEST = 2**20  # bytes of a configuration: one has a thousand
-
-_SUPPORTED: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "act_fn": ("silu", ("silu", "swish")),
-    "add_attention": (True, (True,)),
-    "attention_head_dim": (8, (None,)),
-    "attn_norm_num_groups": (None, (None,)),
-    "center_input_sample": (False, (False,)),
-    "class_embed_type": (None, (None,)),
-    "downsample_padding": (1, (0,)),
-    "downsample_type": ("conv", ("conv",)),
-    "flip_sin_to_cos": (True, (False,)),
-    "freq_shift": (0, (1,)),
-    "mid_block_scale_factor": (1, (1,)),
-    "mid_block_type": ("UNetMidBlock2D", ("UNetMidBlock2D",)),
-    "norm_eps": (1e-5, (1e-6,)),
-    "num_class_embeds": (None, (None,)),
-    "num_train_timesteps": (None, (None,)),
-    "resnet_time_scale_shift": ("default", ("default",)),
-    "time_embedding_dim": (None, (None,)),
-    "time_embedding_type": ("positional", ("positional",)),
-    "upsample_type": ("conv", ("conv",)),
-}
-"""Keys of config.json that say which network it is: what diffusers takes where one is absent, and what `UNet` is."""
-
-_ARGUMENTS = {
-    "sample_size",
-    "in_channels",
-    "out_channels",
-    "block_out_channels",
-    "layers_per_block",
-    "down_block_types",
-    "up_block_types",
-    "norm_num_groups",
-    "dropout",
-}
-
-_FORMS = {"epsilon": "ddpm", "v_prediction": "v"}
-_SCHEDULES = {"linear": "ncsn.noise.ddpm", "squaredcos_cap_v2": "ncsn.noise.cosine"}
-_LADDERS = {"ncsn.noise.ddpm": noise.ddpm, "ncsn.noise.cosine": noise.cosine}
-_VARIANCES = {f"fixed_{size}{log}": f"fixed_{size}" for size in ("small", "large") for log in ("", "_log")}
-
-_SCHEDULER_KEYS = {
-    "beta_end",
-    "beta_schedule",
-    "beta_start",
-    "clip_sample",
-    "clip_sample_range",
-    "dynamic_thresholding_ratio",
-    "num_train_timesteps",
-    "prediction_type",
-    "rescale_betas_zero_snr",
-    "sample_max_value",
-    "steps_offset",
-    "tensor_format",
-    "thresholding",
-    "timestep_spacing",
-    "timestep_values",
-    "trained_betas",
-    "variance_type",
-}
 
 
 def is_weights(path: Path) -> bool:
@@ -116,15 +63,15 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
     Raises:
         DataError: a configuration is missing or says what `UNet` or its forms do not do, or the weights are others.
     """
-    network = _json(path.with_name(_NETWORK), "UNet2DModel")
+    network = _json(path.with_name(_NETWORK), ("UNet2DModel",))
     places = [path.with_name(_SCHEDULER), path.parent.parent / "scheduler" / _SCHEDULER]
     scheduler_path = next((place for place in places if place.is_file()), places[0])
-    scheduler = _json(scheduler_path, "DDPMScheduler")
-    model = _model(network, path.with_name(_NETWORK))
-    form, ladder = _form(scheduler, scheduler_path), _ladder(scheduler, scheduler_path)
-    sampler = _sampler(scheduler, scheduler_path)
+    scheduler = _json(scheduler_path, ("DDPMScheduler", "DDIMScheduler"))
+    model = model_of(network, path.with_name(_NETWORK))
+    form, ladder = form_of(scheduler, scheduler_path), ladder_of(scheduler, scheduler_path)
+    sampler = sampler_of(scheduler, scheduler_path)
     try:
-        sigmas = _LADDERS[ladder["_target_"]](**{key: value for key, value in ladder.items() if key != "_target_"})
+        sigmas = LADDERS[ladder["_target_"]](**{key: value for key, value in ladder.items() if key != "_target_"})
     except ValueError as error:
         raise DataError(f"{scheduler_path}: {error}") from error
     weights = renamed(state, model, path)
@@ -154,10 +101,43 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
     }
 
 
-def _json(path: Path, kind: str) -> dict[str, Any]:
+def write_diffusers(score: "TrainedScore", folder: Path) -> None:
+    """Writes what `DDPMPipeline.from_pretrained` of diffusers loads: unet/, scheduler/ and model_index.json.
+
+    Args:
+        score: a `UNet` of the form `ddpm` or `v`, over the levels of DDPM or the cosine schedule.
+        folder: files of the same names in it are replaced.
+
+    Raises:
+        DataError: diffusers has no such network or scheduler, or the folder cannot be written.
+    """
+    target = score.config["model"]["_target_"]
+    if target != "ncsn.networks.UNet":
+        raise DataError(f"{folder}: not written, diffusers has no {shown(target)}, only a U-Net (model=unet)")
+    model = with_defaults(score.config["model"])
+    scheduler = scheduler_config(score.config, score.sigmas, folder)
+    network = network_config(model, folder)
+    index = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"]}
+    index["unet"] = ["diffusers", "UNet2DModel"]
+    own = score.network.get_submodule("network").state_dict()
+    weights = exported({name: value.detach().cpu() for name, value in own.items()}, model)
+    try:
+        for file, config in {
+            f"scheduler/{_SCHEDULER}": scheduler,
+            f"unet/{_NETWORK}": network,
+            "model_index.json": index,
+        }.items():
+            write_text(folder / file, json.dumps(config, indent=2) + "\n")
+        with atomically(folder / "unet" / WEIGHTS[0]) as partial:
+            save_file(weights, partial, {"format": "pt"})
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+def _json(path: Path, kinds: tuple[str, ...]) -> dict[str, Any]:
     """A configuration of diffusers, plain."""
     if not path.is_file():
-        raise DataError(f"{path}: missing; weights of diffusers need the {kind}'s configuration beside them")
+        raise DataError(f"{path}: missing; weights of diffusers need the configuration of a {kinds[0]} beside them")
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST + 1)
@@ -169,113 +149,7 @@ def _json(path: Path, kind: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DataError(f"{path}: no configuration of diffusers (it is a {type(config).__name__})")
     config = plain(config, path)
-    if config.get("_class_name") != kind:
+    if config.get("_class_name") not in kinds:
         found = shown(config.get("_class_name"))
-        raise DataError(f"{path}: _class_name={found}: only {kind} can be read")
-    return {key: value for key, value in config.items() if not key.startswith("_")}
-
-
-def _model(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Arguments of `UNet`, all but the form."""
-    for key in config:
-        if key not in _SUPPORTED and key not in _ARGUMENTS:
-            raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
-    for key, (default, allowed) in _SUPPORTED.items():
-        value = config.get(key, default)
-        if value not in allowed:
-            absent = "" if key in config else " (absent, so it is diffusers' own)"
-            said = " or ".join(json.dumps(one) for one in allowed)
-            raise DataError(f"{path}: {key}={shown(json.dumps(value))}{absent}: not supported, must be {said}")
-    widths, down, up = (
-        _list(config, key, kind, path)
-        for key, kind in (("block_out_channels", int), ("down_block_types", str), ("up_block_types", str))
-    )
-    if not len(widths) == len(down) == len(up) or not all(0 < width <= 2**16 for width in widths):
-        raise DataError(f"{path}: block_out_channels={shown(widths)}: must be a positive width for every block type")
-    for key, types, kinds in (
-        ("down_block_types", down, ("DownBlock2D", "AttnDownBlock2D")),
-        ("up_block_types", up[::-1], ("UpBlock2D", "AttnUpBlock2D")),
-    ):
-        for one in types:
-            if one not in kinds:
-                raise DataError(f"{path}: {key}: {shown(one)} is not supported, must be {' or '.join(kinds)}")
-    attention = [one.startswith("Attn") for one in down]
-    if attention != [one.startswith("Attn") for one in up[::-1]]:
-        raise DataError(f"{path}: up_block_types={shown(up)}: must have attention where down_block_types has")
-    if any(width % widths[0] for width in widths):
-        raise DataError(f"{path}: block_out_channels={shown(widths)}: must be multiples of the first")
-    size = _number(config, "sample_size", path, 1, 2**12)
-    channels = _number(config, "in_channels", path, 1, 2**8, 3)
-    if config.get("out_channels", 3) != channels:
-        raise DataError(
-            f"{path}: out_channels={shown(config.get('out_channels', 3))}: must be in_channels={channels}"
-        )
-    dropout = config.get("dropout", 0.0)
-    if type(dropout) not in (int, float) or not 0 <= dropout < 1:
-        raise DataError(f"{path}: dropout={shown(dropout)}: must be a number of at least 0 and below 1")
-    return {
-        "image_size": size,
-        "in_channels": channels,
-        "num_filters": widths[0],
-        "multipliers": [width // widths[0] for width in widths],
-        "num_blocks": _number(config, "layers_per_block", path, 1, 16, 2),
-        "attention_resolutions": [size // 2**i for i, attends in enumerate(attention) if attends],
-        "dropout": float(dropout),
-        "num_groups": _number(config, "norm_num_groups", path, 1, 2**16, 32),
-    }
-
-
-def _form(config: dict[str, Any], path: Path) -> str:
-    """What the network estimates, as a form of `UNet`; refuses what the ladder and the sampler here cannot be."""
-    for key in config:
-        if key not in _SCHEDULER_KEYS:
-            raise DataError(f"{path}: {shown(key)}={shown(config[key])}: no key that is known here")
-    for key in ("rescale_betas_zero_snr", "thresholding", "trained_betas"):
-        if config.get(key):
-            raise DataError(f"{path}: {key}={shown(config[key])}: not supported")
-    return _FORMS[_one_of(config, "prediction_type", path, _FORMS, "epsilon")]
-
-
-def _ladder(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the noise levels."""
-    ladder = _SCHEDULES[_one_of(config, "beta_schedule", path, _SCHEDULES, "linear")]
-    node: dict[str, Any] = {
-        "_target_": ladder,
-        "num_levels": _number(config, "num_train_timesteps", path, 2, 10**5, 1000),
-    }
-    if ladder == "ncsn.noise.cosine":
-        return node
-    betas = {"beta_min": config.get("beta_start", 1e-4), "beta_max": config.get("beta_end", 0.02)}
-    if not all(type(beta) in (int, float) for beta in betas.values()):
-        raise DataError(f"{path}: beta_start and beta_end must be numbers, not {shown(list(betas.values()))}")
-    return node | betas
-
-
-def _sampler(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the sampler: every level, as in training."""
-    variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
-    clip = config.get("clip_sample", True)
-    if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):
-        raise DataError(f"{path}: clip_sample: not supported, must be false, or true with a clip_sample_range of 1")
-    return {"_target_": "ncsn.samplers.DDPM", "clip": clip, "variance": variance}
-
-
-def _one_of(config: dict[str, Any], key: str, path: Path, known: Collection[str], default: str) -> str:
-    value = config.get(key, default)
-    if not isinstance(value, str) or value not in known:
-        raise DataError(f"{path}: {key}={shown(value)}: not supported, must be {' or '.join(known)}")
-    return value
-
-
-def _list(config: dict[str, Any], key: str, kind: type, path: Path) -> list[Any]:
-    value = config.get(key)
-    if not isinstance(value, list) or not 0 < len(value) <= 16 or not all(type(item) is kind for item in value):
-        raise DataError(f"{path}: {key}={shown(value)}: must be a list of {kind.__name__} with 1 to 16 items")
-    return value
-
-
-def _number(config: dict[str, Any], key: str, path: Path, low: int, high: int, default: int | None = None) -> int:
-    value = config.get(key, default)
-    if type(value) is not int or not low <= value <= high:
-        raise DataError(f"{path}: {key}={shown(value)}: must be an integer from {low} to {high}")
-    return value
+        raise DataError(f"{path}: _class_name={found}: only {' and '.join(kinds)} can be read")
+    return {key: value for key, value in config.items() if key == "_class_name" or not key.startswith("_")}

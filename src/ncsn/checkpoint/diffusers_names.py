@@ -21,13 +21,13 @@ from torch import Tensor
 
 from ncsn.checkpoint.trust import is_plain_tensor
 from ncsn.errors import DataError, shown
-from ncsn.networks.unet import BareUNet
+from ncsn.networks.unet import UNet
 
 _FIRST_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def names(model: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Theirs for each module of `BareUNet`, without weight and bias; several lie one after the other in ours.
+    """Theirs for each module of F in `UNet`, without weight and bias; several lie one after the other in ours.
 
     Args:
         model: arguments of `UNet`.
@@ -86,7 +86,7 @@ def renamed(state: Any, model: dict[str, Any], path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: no weights of diffusers: its state is not one of named tensors")
     try:
         with torch.device("meta"):
-            expected = BareUNet(**model, checkpointing=False).state_dict()
+            expected = UNet(torch.ones(1), **model).network.state_dict()
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{path.with_name('config.json')}: {' '.join(str(error).split())}") from error
     amiss = f"{path}: the weights are not those of the network in config.json"
@@ -110,6 +110,22 @@ def renamed(state: Any, model: dict[str, Any], path: Path) -> dict[str, Tensor]:
     if left:
         raise DataError(f"{amiss}: {shown(next(iter(left)))} is no part of it")
     return ours
+
+
+def exported(state: Mapping[str, Tensor], model: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Our weights under their names.
+
+    Args:
+        state: of F in `UNet`.
+        model: arguments of `UNet`.
+    """
+    theirs_of, found = names(model), {}
+    for name, value in state.items():
+        module, _, kind = name.rpartition(".")
+        for theirs, part in zip(theirs_of[module], value.chunk(len(theirs_of[module])), strict=True):
+            linear = ".attention." in module and part.ndim == 4  # where ours is a 1×1 convolution
+            found[f"{theirs}.{kind}"] = (part.flatten(1) if linear else part).clone()
+    return found
 
 
 def _first_name(theirs: str) -> str:

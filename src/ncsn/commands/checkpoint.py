@@ -17,13 +17,20 @@ def convert(arguments: list[str]) -> None:
     Raises:
         UserError: the checkpoint cannot be read, or the other cannot be written.
     """
-    parser = _parser("ncsn convert", "Writes a checkpoint as .ckpt or .safetensors; reads the authors' .pth as well.")
-    parser.add_argument("output", help="ends in .ckpt or .safetensors")
+    does = "Writes a checkpoint as .ckpt or .safetensors, or for diffusers; reads the authors' .pth as well."
+    parser = _parser("ncsn convert", does)
+    parser.add_argument("output", help="ends in .ckpt or .safetensors; for diffusers, a folder")
+    diffusers = "format=diffusers"
+    parser.add_argument("format", nargs="?", choices=[diffusers], metavar=diffusers, help="what DDPMPipeline loads")
     given = parser.parse_args(arguments)
     score = _load(given)
     from ncsn.checkpoint import save_score
+    from ncsn.checkpoint.diffusers import write_diffusers
 
-    save_score(score, given.output)
+    if given.format == diffusers:
+        write_diffusers(score, Path(given.output))
+    else:
+        save_score(score, given.output)
     print(f"{given.output}: {score.weights} weights after {score.step} steps")
 
 

@@ -25,9 +25,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
-from ncsn.networks.unet_blocks import EPS, Downsample, Embedding, SelfAttention, UNetBlock, Upsample
+from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample
 
 Blocks = Literal["ddpm", "ddpm++"]
+MOST_BLOCKS = 64  # per resolution; a file may state any number, and each block takes time to build
 
 
 class UNet(Preconditioned):
@@ -49,6 +50,12 @@ class UNet(Preconditioned):
             between the two middle blocks.
         dropout: probability with which a feature is dropped in training, in every block.
         num_groups: of the normalisations; None takes 32, fewer below 128 filters.
+        norm_eps: what they add to a variance. This and the next are as in DDPM's code; diffusers has other defaults.
+        head_dim: channels per head of attention; None for one head.
+        cosine_first: the embedding's cosines come before its sines.
+        frequency_shift: 1 or 0; with 0 the embedding's smallest frequency is a little above 10⁻⁴.
+        symmetric_padding: a halving pads on all sides, not only on the right and at the bottom; not with "ddpm++",
+            whose halvings need no padding.
         checkpointing: recompute the features of each block when gradients are needed, rather than keep them: much
             less memory for about a third more time. The gradients are the same. Not together with exact score
             matching.
@@ -73,6 +80,11 @@ class UNet(Preconditioned):
         attention_resolutions: Sequence[int] = (16,),
         dropout: float = 0.0,
         num_groups: int | None = None,
+        norm_eps: float = 1e-6,
+        head_dim: int | None = None,
+        cosine_first: bool = False,
+        frequency_shift: int = 1,
+        symmetric_padding: bool = False,
         checkpointing: bool = False,
         num_classes: int | None = None,
     ) -> None:
@@ -86,6 +98,11 @@ class UNet(Preconditioned):
             attention_resolutions=attention_resolutions,
             dropout=dropout,
             num_groups=num_groups,
+            norm_eps=norm_eps,
+            head_dim=head_dim,
+            cosine_first=cosine_first,
+            frequency_shift=frequency_shift,
+            symmetric_padding=symmetric_padding,
             checkpointing=checkpointing,
             num_classes=num_classes,
         )
@@ -110,6 +127,11 @@ class BareUNet(nn.Module):
         attention_resolutions: Sequence[int],
         dropout: float,
         num_groups: int | None,
+        norm_eps: float,
+        head_dim: int | None,
+        cosine_first: bool,
+        frequency_shift: int,
+        symmetric_padding: bool,
         checkpointing: bool,
         blocks: Blocks = "ddpm",
         num_classes: int | None = None,
@@ -121,6 +143,10 @@ class BareUNet(nn.Module):
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
+        if not 0 < norm_eps < 1:
+            raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
+        if frequency_shift not in (0, 1):
+            raise ValueError(f"frequency_shift={frequency_shift}: must be 0 or 1")
         sizes = [image_size // 2**i for i in range(len(multipliers))]
         for size in attention_resolutions:
             if size not in sizes:
@@ -132,16 +158,24 @@ class BareUNet(nn.Module):
         width = 4 * num_filters
 
         plus = blocks == "ddpm++"
-        block = partial(UNetBlock, width=width, num_groups=num_groups, dropout=dropout, rescaled=plus)
+        block = partial(
+            UNetBlock,
+            width=width,
+            num_groups=num_groups,
+            norm_eps=norm_eps,
+            dropout=dropout,
+            head_dim=head_dim,
+            rescaled=plus,
+        )
 
         def resampling(channels: int, how: Literal["down", "up"]) -> nn.Module:
             if plus:
                 return block(channels, channels, attention=False, resample=how)
-            return Downsample(channels) if how == "down" else Upsample(channels)
+            return Downsample(channels, symmetric_padding) if how == "down" else Upsample(channels)
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
-        self.embedding = Embedding(num_filters, width)
+        self.embedding = Embedding(num_filters, width, cosine_first=cosine_first, frequency_shift=frequency_shift)
         self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
         down: list[nn.Module] = []
@@ -164,7 +198,7 @@ class BareUNet(nn.Module):
             if size != sizes[0]:
                 up.append(resampling(channels, "up"))
         self.up = nn.ModuleList(up)
-        self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], EPS)
+        self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], norm_eps)
         self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
         self.classes = None if num_classes is None else nn.Embedding(num_classes + 1, width)
         self._initialise()
@@ -240,8 +274,8 @@ def _check(
         raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
     if not multipliers or min(multipliers) < 1:
         raise ValueError(f"multipliers={list(multipliers)}: must be one or more positive integers")
-    if num_blocks < 1:
-        raise ValueError(f"num_blocks={num_blocks}: must be at least 1")
+    if not 1 <= num_blocks <= MOST_BLOCKS:
+        raise ValueError(f"num_blocks={num_blocks}: must be from 1 to {MOST_BLOCKS}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
     if num_groups < 1 or num_filters % num_groups:

@@ -13,27 +13,33 @@ from torch import Tensor, nn
 from ncsn.networks.blocks import conv3x3
 from ncsn.networks.dropout import Dropout
 
-EPS = 1e-6  # of the normalisations
-
 
 class Embedding(nn.Module):
     """c (B,) → sines and cosines of c · 10⁴^(−i/(n−1)), i < n = channels/2 → Linear → swish → Linear, (B, width).
 
     In float32, also under autocast: in bfloat16 levels a few per cent apart would become one.
+
+    Args:
+        channels: sines and cosines.
+        width: of the result.
+        cosine_first: cosines before sines.
+        frequency_shift: what n is reduced by in the exponent; 0 or 1.
     """
 
     frequencies: Tensor
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, *, cosine_first: bool = False, frequency_shift: int = 1) -> None:
         super().__init__()
-        half = channels // 2
-        frequencies = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, dtype=torch.float64))
+        half, self.cosine_first = channels // 2, cosine_first
+        exponents = torch.arange(half, dtype=torch.float64)
+        frequencies = torch.exp(-math.log(10_000) / (half - frequency_shift) * exponents)
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
         self.linear1, self.linear2 = nn.Linear(channels, width), nn.Linear(width, width)
 
     def forward(self, c: Tensor) -> Tensor:
         angles = c[:, None] * self.frequencies
-        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        sine, cosine = angles.sin(), angles.cos()
+        waves = torch.cat([cosine, sine] if self.cosine_first else [sine, cosine], dim=1)
         with torch.autocast(c.device.type, enabled=False):
             return self.linear2(F.silu(self.linear1(waves.to(self.linear1.weight.dtype))))
 
@@ -47,6 +53,8 @@ class UNetBlock(nn.Module):
         num_groups: of the normalisations; divides the channels.
         dropout: before the second convolution.
         attention: whether attention follows.
+        norm_eps: of the normalisations.
+        head_dim: channels per head of attention; None for one head.
         rescaled: divide every sum of a branch and its shortcut by √2, which keeps the variance of two alike.
         resample: "down" halves the resolution before the first convolution and in the shortcut, by the mean of 2×2
             pixels; "up" doubles it, every pixel four times. The shortcut is then a 1×1 convolution.
@@ -61,20 +69,22 @@ class UNetBlock(nn.Module):
         num_groups: int,
         dropout: float,
         attention: bool,
+        norm_eps: float = 1e-6,
+        head_dim: int | None = None,
         rescaled: bool = False,
         resample: Literal["down", "up"] | None = None,
     ) -> None:
         super().__init__()
         self.resample, self.rescaled = resample, rescaled
-        self.norm1 = nn.GroupNorm(num_groups, in_channels, EPS)
+        self.norm1 = nn.GroupNorm(num_groups, in_channels, norm_eps)
         self.conv1 = conv3x3(in_channels, out_channels)
         self.embed = nn.Linear(width, out_channels)
-        self.norm2 = nn.GroupNorm(num_groups, out_channels, EPS)
+        self.norm2 = nn.GroupNorm(num_groups, out_channels, norm_eps)
         self.dropout = Dropout(dropout)
         self.conv2 = conv3x3(out_channels, out_channels)
         changes = in_channels != out_channels or resample is not None
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if changes else None
-        self.attention = SelfAttention(out_channels, num_groups, rescaled) if attention else None
+        self.attention = SelfAttention(out_channels, num_groups, norm_eps, head_dim, rescaled) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Takes the embedding (B, width) after its swish."""
@@ -97,31 +107,44 @@ def _resampled(x: Tensor, how: Literal["down", "up"]) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """x + out(softmax(qᵀk/√C) v), one head, over all pixels of a feature map; divided by √2 if `rescaled`."""
+    """x + out(softmax(qᵀk/√C) v), C the channels of a head, over all pixels of a feature map.
 
-    def __init__(self, channels: int, num_groups: int, rescaled: bool = False) -> None:
+    Args:
+        channels: of all heads.
+        num_groups, norm_eps: of the normalisation.
+        head_dim: C, divides `channels`; None for one head.
+        rescaled: the sum is divided by √2.
+
+    Raises:
+        ValueError: `head_dim` does not divide `channels`.
+    """
+
+    def __init__(self, channels: int, num_groups: int, norm_eps: float, head_dim: int | None, rescaled: bool) -> None:
         super().__init__()
-        self.rescaled = rescaled
-        self.norm = nn.GroupNorm(num_groups, channels, EPS)
+        if head_dim is not None and (head_dim < 1 or channels % head_dim):
+            raise ValueError(f"head_dim={head_dim}: must divide the {channels} channels that attention is paid to")
+        self.num_heads, self.rescaled = channels // (head_dim or channels), rescaled
+        self.norm = nn.GroupNorm(num_groups, channels, norm_eps)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H·W, 3C), channels-last without a copy
-        q, k, v = pixels[:, None].chunk(3, dim=-1)
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        q, k, v = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in pixels.chunk(3, dim=2))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return _sum(x, self.out(h.transpose(1, 2).unflatten(2, x.shape[2:])), self.rescaled)
 
 
 class Downsample(nn.Module):
-    """A 3×3 convolution of stride 2, padded on the right and at the bottom only."""
+    """A 3×3 convolution of stride 2, padded on the right and at the bottom only, or on all sides (`symmetric`)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, symmetric: bool = False) -> None:
         super().__init__()
+        self.padding = (1, 1, 1, 1) if symmetric else (0, 1, 0, 1)
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
+        return self.conv(F.pad(x, self.padding))
 
 
 class Upsample(nn.Module):

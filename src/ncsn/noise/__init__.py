@@ -10,7 +10,7 @@ These rules are techniques 1, 2 and 4 of Song & Ermon 2020, Sec. 3:
 `ncsn noise data=…` prints all of it as a table.
 """
 
-from ncsn.noise.diffusion import cosine, ddpm, karras
+from ncsn.noise.diffusion import cosine, ddpm, karras, scaled_linear
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
 from ncsn.noise.distributions import VE, VP, Distribution, LogNormal, ladder
 from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
@@ -49,6 +49,7 @@ __all__ = [
     "position",
     "published",
     "ratio",
+    "scaled_linear",
     "snr",
     "step_size",
     "step_size_from_snr",

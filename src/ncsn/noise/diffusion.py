@@ -26,9 +26,16 @@ def ddpm(beta_min: float = 1e-4, beta_max: float = 0.02, num_levels: int = 1000)
         ValueError: a value out of range.
     """
     _check_levels(num_levels)
-    if not 0 < beta_min <= beta_max < 1:
-        raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min ≤ beta_max < 1")
+    _check_betas(beta_min, beta_max)
     return _from_betas(torch.linspace(beta_min, beta_max, num_levels, dtype=torch.float64, device="cpu"))
+
+
+def scaled_linear(beta_min: float = 1e-4, beta_max: float = 0.02, num_levels: int = 1000) -> Tensor:
+    """The schedule of latent diffusion (Rombach et al. 2022), whose √β_t are evenly spaced; otherwise as `ddpm`."""
+    _check_levels(num_levels)
+    _check_betas(beta_min, beta_max)
+    roots = torch.linspace(beta_min**0.5, beta_max**0.5, num_levels, dtype=torch.float64, device="cpu")
+    return _from_betas(roots**2)
 
 
 def cosine(num_levels: int = 1000, offset: float = 0.008, beta_max: float = 0.999) -> Tensor:
@@ -82,6 +89,11 @@ def _from_betas(betas: Tensor) -> Tensor:
     """The ladder of a forward process, whose levels are counted the other way."""
     alpha_bar = (1 - betas).cumprod(0)
     return (((1 - alpha_bar) / alpha_bar).sqrt() / 2).flip(0).float().to(torch.get_default_device())
+
+
+def _check_betas(beta_min: float, beta_max: float) -> None:
+    if not 0 < beta_min <= beta_max < 1:
+        raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min ≤ beta_max < 1")
 
 
 def _check_levels(num_levels: int) -> None:

@@ -1,14 +1,23 @@
 """Restoration: chains that agree with what is known of an image.
 
     known = KnownPixels(mask)                                   # or KnownGrey(), KnownBlocks(factor)
-    sampler = Restoration(AnnealedLangevin(…), known, images)   # Algorithm 2, itself a sampler
+    sampler = Restoration(AnnealedLangevin(…), known, images)   # Algorithm 2; or with another sampler; itself one
     for state in sampler(score, x, sigmas): …
 
 To denoise an image whose noise level is known takes no chain: `tweedie(score, x, sigma)`.
 """
 
-from ncsn.restoration.algorithm2 import Restoration
+from ncsn.restoration.algorithm2 import Restoration, check_can_be_held
 from ncsn.restoration.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.tweedie import Tweedie, tweedie
 
-__all__ = ["Known", "KnownBlocks", "KnownGrey", "KnownPixels", "Restoration", "Tweedie", "tweedie"]
+__all__ = [
+    "Known",
+    "KnownBlocks",
+    "KnownGrey",
+    "KnownPixels",
+    "Restoration",
+    "Tweedie",
+    "check_can_be_held",
+    "tweedie",
+]

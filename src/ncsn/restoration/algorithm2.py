@@ -1,35 +1,47 @@
-"""Restoration by annealed Langevin dynamics (Song & Ermon 2019, App. B.3, Algorithm 2)."""
+"""Restoration by any sampler, after Algorithm 2 of Song & Ermon 2019 (App. B.3).
 
-from collections.abc import Iterator
+What is known is put back after every step, with the noise that the chain has there. The missing part thus sees the
+known one only as far as the noise of its level lets it, and few steps leave it little time to adapt: it fits the
+known part less well than samples of the conditional density would. With many steps per level (`AnnealedLangevin`) the
+chain settles at every level, and this bias goes. Noise drawn once for all levels leaves more of it than noise drawn
+anew for each, with deterministic samplers as well.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ncsn.restoration.known import Known
-from ncsn.samplers import AnnealedLangevin, State
-from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
-from ncsn.samplers.state import StartsFrom
+from ncsn.samplers import Sampler, State, num_evaluations
+from ncsn.samplers.state import Holdable, StartsFrom
 from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """Algorithm 2: annealed Langevin dynamics that puts back, after every step, what is known of the image.
+    """A sampler whose chains are held to what is known of an image; with annealed Langevin dynamics, Algorithm 2.
 
     The paper inpaints, with a mask m of the known pixels. Here m ⊙ x is any orthogonal projection P(x), and
     x ⊙ (1 − m) + y ⊙ m is x − P(x) + P(y). The known part carries the noise of the level, drawn once per level as in
     the paper; after the last step it carries none.
 
     Attributes:
-        sampler: whose step size, number of steps and denoising step are used.
+        sampler: draws the rest.
         project: P, what is known.
         image: one per chain, (B, C, H, W), of which only P(image) matters.
+
+    Raises:
+        TypeError: the chains of this sampler cannot be held.
     """
 
-    sampler: AnnealedLangevin
+    sampler: Holdable
     project: Known
     image: Tensor
+
+    def __post_init__(self) -> None:
+        check_can_be_held(self.sampler)
 
     @property
     def starts_from(self) -> StartsFrom:
@@ -39,28 +51,39 @@ class Restoration:
         """Steps of a whole run; the last puts the known part back without noise."""
         return self.sampler.num_steps(num_levels) + 1
 
-    @stops_when_diverged
+    def num_evaluations(self, num_levels: int) -> int:
+        """Those of the sampler."""
+        return num_evaluations(self.sampler, num_levels)
+
     @torch.no_grad()
     def __call__(
         self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
-        """Runs the chains that start at x (B, C, H, W); see `Sampler`. The step size of a state is αᵢ."""
-        T, epsilon, batch, P = self.sampler.steps_per_level, self.sampler.epsilon(sigmas), x.shape[0], self.project
-        warn_of_long_steps(epsilon, sigmas)
-        known = P(self.image)
-        # fmt: off
-        for i, sigma in enumerate(sigmas):                          # 2: for i ← 1 to L do
-            alpha = epsilon * (sigma / sigmas[-1]) ** 2             # 3:   αᵢ ← ε · σᵢ²/σ_L²
-            z = normal(x)                                           # 4:   draw z̃ ~ N(0, σᵢ² I)
-            y = known + sigma * P(z)                                # 5:   y ← x + z̃
-            for t in range(T):                                      # 6:   for t ← 1 to T do
-                z = normal(x)                                       # 7:     draw z_t ~ N(0, I)
-                s = score(x, sigma.expand(batch))
-                x = x + alpha / 2 * s + alpha.sqrt() * z            # 8:     x̃ ← x̃ + αᵢ/2 s(x̃, σᵢ) + √αᵢ z_t
-                x = x - P(x) + y                                    # 9:     x̃ ← x̃ ⊙ (1 − m) + y ⊙ m
-                yield State(x, i, t, alpha)
-        # fmt: on
-        if self.sampler.denoise:
-            x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))
-            yield State(x, len(sigmas) - 1, T)
-        yield State(x - P(x) + known, len(sigmas) - 1, T + self.sampler.denoise)
+        """Runs the chains that start at x (B, C, H, W); see `Sampler`. A state is its sampler's."""
+        P, known = self.project, self.project(self.image)
+
+        def hold(sigma: Tensor | float) -> Callable[[Tensor], Tensor]:
+            y = known + sigma * P(normal(x))  # 4, 5: y ← x + z̃, z̃ ~ N(0, σᵢ² I)
+            return lambda x: x - P(x) + y  # 9: x̃ ← x̃ ⊙ (1 − m) + y ⊙ m
+
+        for state in self.sampler(score, x, sigmas, normal=normal, hold=hold):
+            yield state
+        yield State(state.x - P(state.x) + known, state.level, state.step + 1)
+
+
+def check_can_be_held(sampler: Sampler) -> None:
+    """Refuses a sampler whose chains cannot be held to anything.
+
+    Raises:
+        TypeError: naming it.
+    """
+    if not getattr(sampler, "can_be_held", False):
+        why = (
+            ": it accepts its proposals by the density of whole images"
+            if getattr(sampler, "needs_energy", False)
+            else ""
+        )
+        raise TypeError(
+            f"{type(sampler).__name__} cannot be held to what is known of an image{why}; annealed Langevin dynamics "
+            "(sampler=ald, Algorithm 2) can, and so can those of diffusion models (sampler=dpmpp_2m)"
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from ncsn import noise
 from ncsn.noise import step_size_from_snr
 from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
-from ncsn.samplers.state import StartsFrom, State
+from ncsn.samplers.state import Hold, StartsFrom, State, free
 from ncsn.score import Normal, Score
 
 
@@ -36,6 +36,7 @@ class AnnealedLangevin:
     denoise: bool = False
 
     starts_from: ClassVar[StartsFrom] = "uniform"
+    can_be_held: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
@@ -99,7 +100,7 @@ class AnnealedLangevin:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
     ) -> Iterator[State]:
         """Runs the chains that start at x; see `Sampler`. The step size of a state is αᵢ."""
         T, epsilon, batch = self.steps_per_level, self.epsilon(sigmas), x.shape[0]
@@ -107,10 +108,12 @@ class AnnealedLangevin:
         # fmt: off
         alphas = epsilon * (sigmas / sigmas[-1]) ** 2               # 3:   αᵢ ← ε · σᵢ²/σ_L², all of them at once
         for i, (sigma, alpha) in enumerate(zip(sigmas, alphas, strict=True)):  # 2: for i ← 1 to L do
+            keep = hold(sigma)                                      #      Algorithm 2: z̃ is drawn here
             for t in range(T):                                      # 4:   for t ← 1 to T do
                 z = normal(x)                                       # 5:     draw z_t ~ N(0, I)
                 s = score(x, sigma.expand(batch))
                 x = x + alpha / 2 * s + alpha.sqrt() * z            # 6:     x̃ ← x̃ + αᵢ/2 s(x̃, σᵢ) + √αᵢ z_t
+                x = keep(x)                                         #      and what is known is put back
                 yield State(x, i, t, alpha)
         # fmt: on
         if self.denoise:

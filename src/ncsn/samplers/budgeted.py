@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from ncsn import noise
 from ncsn.samplers.annealed_langevin import AnnealedLangevin
 from ncsn.samplers.divergence import DivergedError
-from ncsn.samplers.state import StartsFrom, State
+from ncsn.samplers.state import Hold, StartsFrom, State, free
 from ncsn.score import Normal, Score
 
 
@@ -39,6 +39,7 @@ class BudgetedLangevin:
     step_factor: float = 2.0
 
     starts_from: ClassVar[StartsFrom] = "uniform"
+    can_be_held: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         if self.evaluations < 3:
@@ -79,14 +80,14 @@ class BudgetedLangevin:
         return len(levels) * T + 1
 
     def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
     ) -> Iterator[State]:
         """Runs the chains that start at x; see `Sampler`. States and errors name the levels of the whole ladder."""
         noise.check(sigmas)
         levels, T = self.plan(len(sigmas))
         sampler = AnnealedLangevin(T, self.epsilon(sigmas), denoise=True)
         try:
-            for state in sampler(score, x, sigmas[levels], normal=normal):
+            for state in sampler(score, x, sigmas[levels], normal=normal, hold=hold):
                 yield state._replace(level=levels[state.level])
         except DivergedError as error:
             raise DivergedError(levels[error.level], error.step, error.sigma, error.step_size) from None

@@ -21,13 +21,13 @@ small η.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ncsn.samplers.divergence import stops_when_diverged
-from ncsn.samplers.state import StartsFrom, State
+from ncsn.samplers.state import Hold, StartsFrom, State, free
 from ncsn.score import Normal, Score
 
 
@@ -53,6 +53,7 @@ class ConsistentAnnealedSampling:
     denoise: bool = False
 
     starts_from: ClassVar[StartsFrom] = "noise"
+    can_be_held: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
@@ -67,7 +68,7 @@ class ConsistentAnnealedSampling:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
     ) -> Iterator[State]:
         """Runs the chains that start at x; see `Sampler`. The step size of a state is η σᵢ².
 
@@ -78,11 +79,13 @@ class ConsistentAnnealedSampling:
         eta = self._eta(ladder)
         gammas = ladder[1:] / ladder[:-1]
         betas = (1 - (1 - eta) ** 2 / gammas**2).clamp(min=0).sqrt()  # rounding may take β² = 0 below it
+        x = hold(ladder[0])(x)
         for i, sigma in enumerate(ladder):
             step_size = eta * sigma**2
             x = x + step_size * score(x, sigma.expand(batch))
             if i + 1 < len(ladder):  # σ_{L+1} = 0: the last step adds no noise
-                x = x + betas[i] * ladder[i + 1] * normal(x)
+                keep = hold(ladder[i + 1])
+                x = keep(x + betas[i] * ladder[i + 1] * normal(x))
             yield State(x, i // T, i % T, step_size)
         if self.denoise:
             x = x + sigmas[-1] ** 2 * score(x, sigmas[-1].expand(batch))

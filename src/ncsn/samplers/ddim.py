@@ -8,13 +8,12 @@ With D = x + σᵢ² s the estimate of x₀ and n = −σᵢ s that of the noise
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal
 
 
@@ -36,10 +35,10 @@ class DDIM(Descent):
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta={self.eta}: must be in [0, 1]")
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         for sigma, below in pairwise(sigmas):
             tau = self.eta * below * math.sqrt(1 - (below / sigma) ** 2)
             x = x + (sigma - math.sqrt(below**2 - tau**2)) * sigma * score(x, sigma)
             if tau > 0:
                 x = x + tau * normal(x)
-            yield x
+            x = yield x

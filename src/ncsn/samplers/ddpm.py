@@ -8,14 +8,13 @@ the paper's β̃. Its other choice, β, is (σᵢ² − σᵢ₊₁²)(1 + σᵢ
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal
 
 
@@ -38,12 +37,12 @@ class DDPM(Descent):
         if self.variance not in ("fixed_small", "fixed_large"):
             raise ValueError(f"variance={self.variance}: must be fixed_small or fixed_large")
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         for sigma, below in pairwise(sigmas):
             x = x + (sigma**2 - below**2) * score(x, sigma)
             if below > 0:
                 x = x + self._deviation(sigma, below) * normal(x)
-            yield x
+            x = yield x
 
     def _deviation(self, sigma: float, below: float) -> float:
         if self.variance == "fixed_small":

@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,11 +12,14 @@ from torch import Tensor
 from ncsn import noise
 from ncsn.samplers.divergence import stops_when_diverged
 from ncsn.samplers.spacing import Spacing, check_spacing, respace
-from ncsn.samplers.state import StartsFrom, State
+from ncsn.samplers.state import Hold, StartsFrom, State, free
 from ncsn.score import Clipped, Normal, Score
 
 ScoreAt = Callable[[Tensor, float], Tensor]
 """score(x, sigma) with one σ for all chains."""
+
+
+Steps = Generator[Tensor, Tensor, None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Descent(ABC):
     float64: bool = False
 
     starts_from: ClassVar[StartsFrom] = "noise"
+    can_be_held: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         check_spacing(self.steps, self.spacing, self.rho)
@@ -51,8 +55,8 @@ class Descent(ABC):
         return num_levels if self.steps is None else self.steps
 
     @abstractmethod
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
-        """Takes the steps: yields x (B, …) after each.
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
+        """Takes the steps: yields x (B, …) after each, and goes on from the x that it is sent.
 
         Args:
             score: s(x, σ).
@@ -64,7 +68,7 @@ class Descent(ABC):
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
     ) -> Iterator[State]:
         """Runs the chains that start at x; see `Sampler`. A state's level is the one nearest to its σ.
 
@@ -77,9 +81,13 @@ class Descent(ABC):
             if x.device.type == "mps":
                 raise ValueError("float64=true: the device mps has no float64")
             x = x.double()
-        states = self.descend(self._at_one_level(score, dtype), x, [*ladder.tolist(), 0.0], normal)
-        for level, state in zip(levels, states, strict=True):
-            yield State(state.to(dtype), level, step[level])
+        noises = [*ladder.tolist(), 0.0]
+        x = hold(noises[0])(x)
+        steps = self.descend(self._at_one_level(score, dtype), x, noises, normal)
+        for i, (level, below) in enumerate(zip(levels, noises[1:], strict=True)):
+            keep = hold(below) if below > 0 else free(below)
+            x = keep(steps.send(x) if i else next(steps))
+            yield State(x.to(dtype), level, step[level])
             step[level] += 1
 
     def _at_one_level(self, score: Score, dtype: torch.dtype) -> ScoreAt:

@@ -7,14 +7,13 @@ With λ = −ln σ the probability flow has the solution
 and D(λ) is taken as the line through its last two values.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal
 
 
@@ -25,7 +24,7 @@ class DPMSolverPP(Descent):
     The first step and that to σ = 0 are of first order. Nothing is drawn.
     """
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         above, previous = 0.0, x  # of the step before: its σ and D
         for sigma, below in pairwise(sigmas):
             denoised = estimate = x + sigma**2 * score(x, sigma)
@@ -34,4 +33,4 @@ class DPMSolverPP(Descent):
                 estimate = denoised + (denoised - previous) / (2 * r)
             x = below / sigma * x + (1 - below / sigma) * estimate
             above, previous = sigma, denoised
-            yield x
+            x = yield x

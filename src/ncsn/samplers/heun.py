@@ -1,13 +1,12 @@
 """The stochastic sampler of Karras et al. 2022, Algorithm 2, with σ(t) = t and s(t) = 1."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal
 
 
@@ -46,7 +45,7 @@ class Heun(Descent):
         """2N − 1: the last step is Euler's."""
         return 2 * self.num_steps(num_levels) - 1
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         s_max = math.inf if self.s_max is None else self.s_max
         # fmt: off
         for sigma, below in pairwise(sigmas):                                           # 3: for i ← 0 to N − 1 do
@@ -62,5 +61,5 @@ class Heun(Descent):
                 slope = (slope - below * score(ahead, below)) / 2                       # 10
                 ahead = x + (below - sigma) * slope                                     # 11
             x = ahead
-            yield x
+            x = yield x
         # fmt: on

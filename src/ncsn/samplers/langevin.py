@@ -6,13 +6,13 @@ where there are no data and says nothing of the relative weights of modes far ap
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ncsn.samplers.divergence import stops_when_diverged, warn_of_long_steps
-from ncsn.samplers.state import StartsFrom, State
+from ncsn.samplers.state import Hold, StartsFrom, State, free
 from ncsn.score import Normal, Score
 
 
@@ -34,6 +34,7 @@ class Langevin:
     step_size: float = 4e-5
 
     starts_from: ClassVar[StartsFrom] = "uniform"
+    can_be_held: ClassVar[Literal[True]] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -48,11 +49,12 @@ class Langevin:
     @stops_when_diverged
     @torch.no_grad()
     def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
     ) -> Iterator[State]:
         """Runs the chains that start at x, at the last level; see `Sampler`. The step size of a state is ε."""
         warn_of_long_steps(self.step_size, sigmas)
         sigma, epsilon = sigmas[-1].expand(x.shape[0]), sigmas.new_tensor(self.step_size)
+        keep = hold(sigmas[-1])
         for t in range(self.steps):
-            x = x + epsilon / 2 * score(x, sigma) + epsilon.sqrt() * normal(x)
+            x = keep(x + epsilon / 2 * score(x, sigma) + epsilon.sqrt() * normal(x))
             yield State(x, len(sigmas) - 1, t, epsilon)

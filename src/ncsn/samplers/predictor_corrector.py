@@ -1,7 +1,6 @@
 """Predictor–corrector sampling (Song et al. 2021, "Score-Based Generative Modeling through SDEs", Algorithm 2)."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal, expand
 
 
@@ -43,7 +42,7 @@ class PredictorCorrector(Descent):
         """2N."""
         return 2 * self.num_steps(num_levels)
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         for sigma, below in pairwise(sigmas):
             s, z = score(x, sigma), normal(x)
             epsilon = expand(2 * (self.snr * _norms(z) / _norms(s)) ** 2, x)
@@ -52,7 +51,7 @@ class PredictorCorrector(Descent):
             x = x + removed * score(x, sigma)
             if below > 0:
                 x = x + math.sqrt(removed) * (below / sigma if self.predictor == "ancestral" else 1) * normal(x)
-            yield x
+            x = yield x
 
 
 def _norms(x: Tensor) -> Tensor:

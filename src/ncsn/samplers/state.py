@@ -1,7 +1,7 @@
 """What a sampler is, what it starts from, and what it yields after every step."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,19 @@ from ncsn.score import Normal, Score
 
 StartsFrom = Literal["uniform", "noise"]
 """What the chains of a sampler start from; see `start`."""
+
+
+Hold = Callable[[Tensor | float], Callable[[Tensor], Tensor]]
+"""hold(sigma): what chains are held to where they carry noise σ, a function of chains (B, …) -> (B, …).
+
+A sampler calls `hold` once for every σ > 0 that its steps lead to, before it draws anything for them, and the
+function after every step; if it starts from noise, also for σ₁, and the function before the first step.
+"""
+
+
+def free(sigma: Tensor | float) -> Callable[[Tensor], Tensor]:
+    """Chains are held to nothing."""
+    return lambda x: x
 
 
 class State(NamedTuple):
@@ -64,6 +77,16 @@ class Sampler(Protocol):
             DivergedError: the chains grew beyond all bounds, or are no longer finite.
         """
         ...
+
+
+class Holdable(Sampler, Protocol):
+    """A sampler whose chains can be held to something; it says so by `can_be_held`."""
+
+    can_be_held: ClassVar[Literal[True]]
+
+    def __call__(
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = ..., hold: Hold = ...
+    ) -> Iterator[State]: ...
 
 
 def start(sampler: Sampler, shape: tuple[int, ...], sigmas: Tensor, draws: Draws) -> Tensor:

@@ -16,14 +16,13 @@ The predictor with p = 2 and no corrector is DPM-Solver++(2M).
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt
+from ncsn.samplers.descent import Descent, ScoreAt, Steps
 from ncsn.score import Normal
 
 
@@ -48,7 +47,7 @@ class UniPC(Descent):
         if self.order not in (1, 2, 3):
             raise ValueError(f"order={self.order}: must be 1, 2 or 3")
 
-    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Iterator[Tensor]:
+    def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         steps = len(sigmas) - 1
         order, start = 0, x  # of the step before: its p and x_s
         known: list[tuple[float, Tensor]] = []  # σ and D of the last steps
@@ -58,7 +57,7 @@ class UniPC(Descent):
                 x = _step(start, sigma, known[-2], [*known[-1 - order : -2], known[-1]])  # the corrector
             start, order = x, min(self.order, i + 1, steps - i)
             x = _step(x, below, known[-1], known[-order:-1])  # the predictor
-            yield x
+            x = yield x
 
 
 def _step(x: Tensor, below: float, at: tuple[float, Tensor], others: list[tuple[float, Tensor]]) -> Tensor:

@@ -22,6 +22,7 @@ from ncsn.random import Draws
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.sampling.folder import SampleFolder
+from ncsn.sampling.recommended import recommended
 from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -156,10 +157,14 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
-    """The sampler asked for; by default the one stored in the checkpoint, with single settings replaced."""
+    """The sampler asked for; where none is, the checkpoint's own or the recommended one, single settings replaced."""
     node = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(node, dict)
     if node.get("_target_") is None:
-        node = score.config["sampler"] | {k: v for k, v in node.items() if v is not None}
+        found = score.config["sampler"]
+        if node.pop("recommended", False):
+            found, why = recommended(score)
+            log.info(f"sampler=recommended: {why}")
+        node = found | {k: v for k, v in node.items() if v is not None}
     checked = check(OmegaConf.create({"sampler": node}))
     return {str(k): v for k, v in OmegaConf.to_container(checked.sampler).items()}  # type: ignore[union-attr]

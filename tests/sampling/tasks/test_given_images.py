@@ -17,7 +17,7 @@ from ncsn.data import Digits, ImageFolder
 from ncsn.errors import ConfigError, DataError
 from ncsn.noise import geometric
 from ncsn.random import Draws
-from ncsn.samplers import DDIM, AnnealedLangevin
+from ncsn.samplers import DDIM, AnnealedLangevin, MetropolisLangevin
 from ncsn.sampling.tasks import Denoise, Generate, Inpaint, Interpolate, SuperResolution, Uncrop
 from ncsn.sampling.tasks.images import read_images, training_data
 
@@ -67,6 +67,11 @@ def missing(save: Save) -> Callable[..., Tensor]:
         return ~task.known(torch.ones(1, 1, size, size))[0, 0].bool()
 
     return missing
+
+
+def test_a_sampler_that_accepts_whole_images_is_refused(save: Save) -> None:
+    with pytest.raises(ConfigError, match=r"^sampler: MetropolisLangevin cannot be held"):
+        Inpaint(score=a_score(), sampler=MetropolisLangevin(), images=str(save("a.png", noise(0, 8, 8))))
 
 
 def drawn(rows: str) -> Tensor:

@@ -3,16 +3,18 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
+from ncsn.config import as_config_error
 from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError
 from ncsn.random import Draws
-from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, Tweedie
-from ncsn.samplers import AnnealedLangevin, Sampler
+from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, Tweedie, check_can_be_held
+from ncsn.samplers import Sampler
+from ncsn.samplers.state import Holdable
 from ncsn.sampling.tasks.images import fingerprint, read_images, read_mask
 from ncsn.sampling.tasks.task import Task
 
@@ -68,16 +70,12 @@ class OfImages(Task):
 
 @dataclass(kw_only=True, eq=False)
 class Restore(OfImages):
-    """A task that draws images which agree with what is known, by Algorithm 2."""
+    """A task that draws images which agree with what is known."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.sampler, AnnealedLangevin):
-            raise ConfigError(
-                f"sampler: {type(self.sampler).__name__} cannot be held to what is known of an image; Algorithm 2 is "
-                "annealed Langevin dynamics, sampler=ald"
-            )
+        with as_config_error("sampler"):
+            check_can_be_held(self.sampler)
         super().__post_init__()
-        self.langevin = self.sampler
         self.known = self.make_known(*self.score.image_shape)
         self.known(self.original[:1])  # is it the size that can be measured so?
         if isinstance(self.known, KnownPixels) and len(self.known.mask.unique()) == 1:
@@ -95,10 +93,13 @@ class Restore(OfImages):
 
     @property
     def num_steps(self) -> int:
-        return Restoration(self.langevin, self.known, self.original).num_steps(len(self.score.sigmas))
+        return self._held(self.original).num_steps(len(self.score.sigmas))
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
-        return Restoration(self.langevin, self.known, self.of_chains(self.original, chains, draws))
+        return self._held(self.of_chains(self.original, chains, draws))
+
+    def _held(self, images: Tensor) -> Restoration:
+        return Restoration(cast(Holdable, self.sampler), self.known, images)
 
 
 @dataclass(kw_only=True, eq=False)

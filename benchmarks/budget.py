@@ -1,6 +1,6 @@
 """What comes of a number of minutes: `experiment=quick` beside a course's recipe and this project's narrow NCSN.
 
-    python benchmarks/budget.py [--minutes 20] [--data mnist] [--root data] [--only quick course ncsn] [--folder runs/budget]
+    python benchmarks/budget.py [--minutes 20] [--data mnist] [--root data] [--only quick course ncsn]
 
 All three train for the same time on one core, and draw 500 images each, scored by the Fréchet distance of the data
 set's own classifier to the training images:
@@ -20,7 +20,6 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What docs/family.md says is equal is equal, its orders are right, and the samplers have the lines that it quotes."""
+"""What docs/family.md calls equal is equal, its orders are right, and the samplers have the lines that it quotes."""
 
 import contextlib
 import io

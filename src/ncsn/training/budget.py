@@ -1,7 +1,7 @@
 """`model.num_filters=auto`: the network that a machine trains best in `trainer.max_time`.
 
-A wider network learns more from an image and sees fewer of them in the same time. The width chosen is the largest with
-which training still sees enough images, counted from steps that were timed on this machine with these data.
+A wider network learns more from an image and sees fewer of them in the same time. The width chosen is the
+largest with which training still sees enough images, counted from steps that were timed on this machine.
 """
 
 import logging

@@ -36,7 +36,7 @@ class ProgressBar(TQDMProgressBar):
     ) -> None:
         bar = self.train_progress_bar
         if self._should_update(trainer.global_step, int(bar.total or 0)):
-            bar.n = trainer.global_step if self.timer is None else min(self.timer.time_elapsed(), bar.total)
+            bar.n = trainer.global_step if self.timer is None else min(self.timer.time_elapsed(), bar.total or 0.0)
             bar.set_postfix(self.get_metrics(trainer, pl_module))
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from torch import distributed
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -45,7 +45,7 @@ class OverTime(LRScheduler):
         self.spent, self._since = 0.0, time.monotonic()
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         if self.last_epoch % _STEPS_PER_READING == 0:
             now = time.monotonic()
             self.spent, self._since = self._of_the_first(self.spent + now - self._since), now

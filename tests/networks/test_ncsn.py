@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from ncsn import noise
 from ncsn.checkpoint.authors import rename_authors_state
-from ncsn.networks import NCSN
+from ncsn.networks import NCSN, Preconditioned
 from ncsn.networks.blocks import Between, CondInstanceNormPlusPlus, MeanPooledConv, NoNorm, ResidualBlock
+from ncsn.networks.forms import Form
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 
@@ -107,6 +108,24 @@ def test_at_no_noise_level_there_is_no_score() -> None:
     torch.testing.assert_close(out[3:], net(x, sigmas[-1:]))
 
 
+@pytest.mark.parametrize("form", ["edm", "ddpm", "v"])
+def test_in_a_form_the_refinenet_is_f_given_the_place_among_the_levels(form: Form) -> None:
+    sigmas = torch.tensor([1.0, 0.5, 0.125])
+    torch.manual_seed(0)
+    net = NCSN(sigmas, image_size=8, in_channels=1, num_filters=4, form=form).double()
+    refinenet = small(sigmas).double()
+    refinenet.load_state_dict(net.state_dict())  # the same parameters, whatever they stand for
+    x, sigma = torch.rand(5, 1, 8, 8).double(), torch.tensor([4.0, 0.5, 0.25, 0.125, 0.02]).double()
+    place = Between.at(torch.tensor([0.0, 1.0, 1.5, 2.0, 2.0]))
+
+    class F(torch.nn.Module):
+        def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            return refinenet.run((x + 1) / 2, place)
+
+    torch.testing.assert_close(net(x, sigma), Preconditioned(F(), form, sigmas)(x, sigma))
+    assert not net(x[:3], torch.tensor([0.0, -1.0, torch.nan]).double()).isfinite().any()
+
+
 def test_every_level_has_its_own_conditioning() -> None:
     net = NCSN(noise.geometric(), image_size=8, in_channels=1, num_filters=4)
     x = torch.rand(1, 1, 8, 8).expand(10, -1, -1, -1)
@@ -120,6 +139,7 @@ def test_every_level_has_its_own_conditioning() -> None:
         ({"image_size": 27}, "image_size=27: must be even"),
         ({"image_size": 8, "in_channels": 0}, "in_channels=0"),
         ({"image_size": 8, "num_filters": 1}, "num_filters=1"),
+        ({"image_size": 8, "form": "x0"}, "form=x0: must be edm, ddpm, v"),
     ],
 )
 def test_refuses_by_name(kwargs: dict, message: str) -> None:

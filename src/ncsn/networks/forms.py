@@ -20,6 +20,7 @@ Sources: Ho, Jain & Abbeel 2020 (ddpm); Salimans & Ho 2022 (v); Karras et al. 20
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
@@ -64,6 +65,22 @@ FORMS: dict[Form, Callable[[Tensor, Tensor], Coefficients]] = {"edm": edm, "ddpm
 """form(sigma, sigmas): (B,), (L,) -> four (B,)."""
 
 
+def check_form(form: str) -> None:
+    """Raises ValueError if there is no such form."""
+    if form not in FORMS:
+        raise ValueError(f"form={form}: must be {', '.join(get_args(Form))}")
+
+
+def in_form(
+    form: Form, network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, sigmas: Tensor
+) -> Tensor:
+    """The score s(x, σ) = a·u + b·F(c_in·u, c_noise), u = 2x − 1, of a network F and a ladder (L,)."""
+    u = 2 * x - 1
+    a, b, c_in, c_noise = FORMS[form](sigma, sigmas)
+    out = network(expand(c_in, u) * u, c_noise)
+    return expand(a, u) * u + expand(b, u) * out.to(u.dtype)
+
+
 class Preconditioned(nn.Module):
     """s(x, σ) = a·u + b·F(c_in·u, c_noise), u = 2x − 1, pixel values around [0, 1].
 
@@ -82,17 +99,13 @@ class Preconditioned(nn.Module):
 
     def __init__(self, network: nn.Module, form: Form, sigmas: Tensor) -> None:
         super().__init__()
-        if form not in FORMS:
-            raise ValueError(f"form={form}: must be {', '.join(get_args(Form))}")
+        check_form(form)
         self.network, self.form = network, form
         self.register_buffer("sigmas", sigmas.clone(), persistent=False)
 
     def forward(self, x: Tensor, sigma: Tensor, **condition: Tensor) -> Tensor:
         """The score at images x (B, C, H, W) under noise sigma (B,); a condition is passed on to F."""
-        u = 2 * x - 1
-        a, b, c_in, c_noise = FORMS[self.form](sigma, self.sigmas)
-        out = self.network(expand(c_in, u) * u, c_noise, **condition)
-        return expand(a, u) * u + expand(b, u) * out.to(u.dtype)
+        return in_form(self.form, partial(self.network, **condition), x, sigma, self.sigmas)
 
 
 def _shrinking(sigma: Tensor) -> Tensor:

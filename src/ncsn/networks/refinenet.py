@@ -85,7 +85,11 @@ class RefineNet(nn.Module):
 
     def run(self, x: Tensor, level: Level) -> Tensor:
         """Maps images (B, C, H, W), pixel values around [0, 1], and what the normalisations take, to (B, C, H, W)."""
-        h = self.stem(2 * x - 1)
+        return self.run_rescaled(2 * x - 1, level)
+
+    def run_rescaled(self, x: Tensor, level: Level) -> Tensor:
+        """The same of images whose pixel values are around [−1, 1]."""
+        h = self.stem(x)
         features = []
         for stage in self.stages:
             h = self._block(stage, h, level)

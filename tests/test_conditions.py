@@ -87,34 +87,39 @@ def test_labels_are_dropped_as_often_as_said_and_the_same_on_any_number_of_devic
     assert torch.equal(kept, labels)
 
 
-def test_a_step_trains_on_the_labels_and_two_processes_equal_one() -> None:
+def test_a_step_trains_on_the_labels_and_on_what_was_done_to_the_images_and_two_processes_equal_one() -> None:
     torch.manual_seed(0)
     sigmas, options = (
         noise.geometric(num_levels=3),
         {"multipliers": [1], "num_blocks": 1, "attention_resolutions": []},
     )
-    network = UNet(sigmas, image_size=4, in_channels=1, num_filters=4, num_classes=3, **options)  # type: ignore[arg-type]
+    network = UNet(
+        sigmas, image_size=4, in_channels=1, num_filters=4, num_classes=3, num_augmentation_labels=9, **options
+    )  # type: ignore[arg-type]
     for p in network.parameters():
         torch.nn.init.normal_(p, std=0.3)
-    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 3
+    images, labels, done = torch.rand(8, 1, 4, 4), torch.arange(8) % 3, torch.rand(8, 9)
 
-    def losses(labels: Tensor, rank: int = 0, world_size: int = 1, condition: Any = Label(3)) -> Tensor:  # noqa: B008
+    def losses(labels: Tensor | None, done: Tensor | None = None, rank: int = 0, world_size: int = 1) -> Tensor:
         model = ScoreModel(
             network,
             sigmas,
             denoising_score_matching,
             torch.optim.Adam,
             lambda optimizer: None,  # type: ignore[arg-type,return-value]
-            condition=condition,
+            condition=None if labels is None else Label(3),
         )
         model.trainer = type("T", (), {"global_rank": rank, "world_size": world_size})()
         mine = slice(rank, None, world_size)
-        return model.training_step(Batch(images[mine], 5, labels[mine]), 0)["losses"]
+        given = (None if one is None else one[mine] for one in (labels, done))
+        return model.training_step(Batch(images[mine], 5, *given), 0)["losses"]
 
-    whole = losses(labels)
+    whole = losses(labels, done)
     for rank in range(2):
-        torch.testing.assert_close(losses(labels, rank, 2), whole[rank::2])
-    assert not torch.allclose(losses(labels.roll(1)), whole)
+        torch.testing.assert_close(losses(labels, done, rank, 2), whole[rank::2])
+    for other in (losses(labels.roll(1), done), losses(labels, done.roll(1, 0)), losses(labels), losses(None, done)):
+        assert not torch.allclose(other, whole)
+    assert torch.equal(losses(labels, torch.zeros(8, 9)), losses(labels))
     with pytest.raises(ValueError, match="label: the images have none"):
         Label(3)(images, None, Draws(0))
 

@@ -156,8 +156,12 @@ def test_experiments_are_the_runs_of_ddpm(name: str) -> None:
     assert (config.sampler.steps, config.sampler.variance, config.sampler.clip) == (None, "fixed_large", True)
 
 
-def test_the_experiment_of_edm_is_its_run() -> None:
-    config = check(composed("experiment=edm_cifar10"))
+@pytest.mark.parametrize(("name", "dropout"), [("edm_cifar10", None), ("edm_cifar10_conditional", 0)])
+def test_the_experiments_of_edm_are_its_runs(name: str, dropout: float | None) -> None:
+    config = check(composed(f"experiment={name}"))
+    assert config.name == name
+    assert (config.data.flip, config.data.augment) == (True, 0.12)
+    assert (config.condition.dropout if config.get("condition") else None) == dropout
     model, ema = config.model, config.callbacks.ema
     assert (model.form, model.blocks, model.num_filters, model.num_blocks) == ("edm", "ddpm++", 128, 4)
     assert (list(model.multipliers), list(model.attention_resolutions), model.dropout) == ([2, 2, 2], [16], 0.13)

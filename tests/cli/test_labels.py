@@ -31,7 +31,7 @@ from ncsn.sampling.drawing import draw
 from ncsn.sampling.tasks import Generate, Inpaint, Interpolate, Task
 from ncsn.sampling.tasks.labels import chosen_labels
 from ncsn.score import Guided
-from ncsn.training.classes import resolve_classes
+from ncsn.training.classes import resolve_augmentation, resolve_classes
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
@@ -43,9 +43,14 @@ PETS = Label(2, names=["cat", "dog"])
 
 @pytest.fixture(scope="module")
 def labelled(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with labels, with a picture and a checkpoint at every second step."""
+    """The folder of a run with labels and augmented images, with a picture and a checkpoint at every second step."""
     cwd = tmp_path_factory.mktemp("labelled")
-    changed = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=25", "trainer.max_steps=4"]
+    changed = [
+        "data.augment=0.5",
+        "callbacks.samples.every_n_steps=2",
+        "callbacks.samples.num_samples=25",
+        "trainer.max_steps=4",
+    ]
     call("train", *tiny, *LABELS, *changed, cwd=cwd)
     return only_run(cwd)
 
@@ -53,7 +58,7 @@ def labelled(call: Command, tiny: list[str], only_run: Command, tmp_path_factory
 def test_the_checkpoint_knows_its_classes(labelled: Path) -> None:
     score = ncsn.load_score(labelled)
     assert score.condition == ncsn.conditions.Label(10, 0.1, names=[*"0123456789"])
-    assert score.config["model"]["num_classes"] == 10
+    assert (score.config["model"]["num_classes"], score.config["model"]["num_augmentation_labels"]) == (10, 9)
     with torch.no_grad():
         x, sigma = torch.rand(2, 1, 8, 8), score.sigmas[:2]
         of_three, of_none = score(x, sigma, label=torch.tensor([3, 10])), score(x, sigma)
@@ -200,14 +205,20 @@ def test_what_cannot_be_drawn_is_refused(condition: Any, label: Any, guidance: f
         ("condition=label model=unet data=celeba", "condition=label: data=celeba has no labels"),
         ("condition=label model=unet model.num_classes=3", "model.num_classes=3: data=digits has 10 classes"),
         ("model=unet model.num_classes=3", "model.num_classes=3: goes with condition=label"),
+        ("data.augment=0.12", "data.augment=0.12: ncsn.networks.NCSN cannot be told of it (num_augmentation_labels)"),
+        (
+            "data.augment=0.12 model=unet model.num_augmentation_labels=3",
+            "num_augmentation_labels=3: data.augment has 9",
+        ),
+        ("model=unet model.num_augmentation_labels=9", "num_augmentation_labels=9: goes with data.augment"),
     ],
 )
-def test_what_cannot_be_trained_with_labels_is_refused(arguments: str, message: str) -> None:
+def test_what_cannot_be_trained_with_labels_or_augmented_is_refused(arguments: str, message: str) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = check(compose("train", arguments.split()))
     with pytest.raises(ConfigError, match=re.escape(message)):
-        resolve_classes(config)
+        resolve_augmentation(resolve_classes(config))
 
 
 def test_scores_of_a_class_are_of_its_images_alone() -> None:

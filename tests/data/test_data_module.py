@@ -71,6 +71,7 @@ def test_every_config_names_the_arguments_of_its_class(name, tmp_path):
     [
         ("batch_size", 0, "must be at least 1"),
         ("image_size", 0, "must be at least 1"),
+        ("augment", 1.5, "must be from 0 to 1"),
         ("channels", 2, r"must be 1 \(grey\) or 3 \(RGB\)"),
         ("device_resident", "yes", "must be true, false or auto"),
     ],
@@ -217,15 +218,40 @@ def test_batches_reach_the_model_as_floats_and_only_training_changes_them(root):
 
 
 def test_the_number_of_devices_changes_nothing(root):
-    def batches(rank: int, world_size: int) -> list[torch.Tensor]:
-        data = Digits(root=root, batch_size=BATCH, flip=True, dequantize=True)
+    def batches(rank: int, world_size: int) -> list[Batch]:
+        data = Digits(root=root, batch_size=BATCH, flip=True, augment=0.5, dequantize=True)
         data.trainer = trainer(global_rank=rank, world_size=world_size)
-        return [data.on_after_batch_transfer(batch, 0).images for batch in data.train_dataloader()]
+        return [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
 
     one, shares = batches(0, 1), [batches(rank, 4) for rank in range(4)]
     for k, whole in enumerate(one):
         for rank in range(4):
-            assert torch.equal(shares[rank][k], whole[rank::4])
+            assert torch.equal(shares[rank][k].images, whole.images[rank::4])
+            assert torch.equal(shares[rank][k].augmentation, whole.augmentation[rank::4])
+
+
+def test_what_was_done_to_images_comes_with_them(root):
+    data = Digits(root=root, batch_size=BATCH, flip=True)
+    raw = next(iter(data.train_dataloader()))
+    data.trainer = trainer()
+    flipped = data.on_after_batch_transfer(raw, 0)
+    assert flipped.augmentation is None
+
+    data.augment = 0.12
+    batch = data.on_after_batch_transfer(raw, 0)
+    told = batch.augmentation
+    assert told.shape == (BATCH, 9)
+    only_flipped = (told[:, 1:] == 0).all(1)
+    assert 0.4 < only_flipped.float().mean() < 0.8
+    assert torch.equal(batch.images[only_flipped], flipped.images[only_flipped])  # the flips are those of flip alone
+    plain = raw.images / 255
+    for done, as_it_was in ((told[:, 0] == 1, plain.flip(-1)), (told[:, 0] == 0, plain)):
+        mine = done & only_flipped
+        assert mine.sum() > 50
+        assert torch.equal(batch.images[mine], as_it_was[mine])
+
+    data.trainer = trainer(training=False)
+    assert data.on_after_batch_transfer(raw, 0).augmentation is None
 
 
 # Under Lightning

@@ -43,7 +43,7 @@ def gradients(net: UNet, objective: Any = objectives.denoising_score_matching) -
     [
         (32, (1, 2, 2, 2), {}, 35_746_307),
         (256, (1, 1, 2, 2, 4, 4), {}, 113_673_219),
-        (32, (2, 2, 2), {"num_blocks": 4, "blocks": "ddpm++"}, 55_733_891 - 9 * 128),  # without augmentation labels
+        (32, (2, 2, 2), {"num_blocks": 4, "blocks": "ddpm++", "num_augmentation_labels": 9}, 55_733_891),
     ],
 )
 def test_has_the_published_number_of_parameters(
@@ -96,6 +96,22 @@ def test_a_label_changes_the_score_of_its_image_and_nothing_else() -> None:
         torch.testing.assert_close(net(x, sigma)[1], of[3][1])  # without a label, 3: no class
         with pytest.raises(ValueError, match="label: this network has no classes"):
             plain(x, sigma, label=torch.tensor([0, 1]))
+
+
+def test_augmentation_changes_the_score_of_its_image_and_zeros_are_none() -> None:
+    with torch.no_grad():
+        plain, net, (x, sigma) = small(), small(num_augmentation_labels=9), noisy()
+        assert set(net.state_dict()) - set(plain.state_dict()) == {"network.embedding.labels.weight"}
+        told = torch.zeros(2, 9)
+        assert torch.equal(net(x, sigma, augmentation=told), net(x, sigma))
+        net.load_state_dict(plain.state_dict(), strict=False)
+        assert torch.equal(net(x, sigma), plain(x, sigma))
+        told[1, 8] = 1
+        found = net(x, sigma, augmentation=told)
+        torch.testing.assert_close(found[0], net(x, sigma)[0])
+        assert not torch.allclose(found[1], net(x, sigma)[1])
+        with pytest.raises(ValueError, match=r"augmentation: this network is not told of it"):
+            plain(x, sigma, augmentation=told)
 
 
 def test_all_of_it_is_learned() -> None:
@@ -181,11 +197,11 @@ def test_compiled_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_ = nn.Module.compile
     torch.compiler.reset()
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compile_(self, backend="eager", fullgraph=True))
-    net = small(num_blocks=1, form="ddpm", num_classes=3)
+    net = small(num_blocks=1, form="ddpm", num_classes=3, num_augmentation_labels=9)
     compiled = deepcopy(net)
     compile_in_place(compiled)
-    for label in ({"label": torch.tensor([2, 0])}, {}):
-        torch.testing.assert_close(compiled(*noisy(), **label), net(*noisy(), **label), rtol=1e-4, atol=1e-3)
+    for given in ({"label": torch.tensor([2, 0]), "augmentation": torch.rand(2, 9)}, {}):
+        torch.testing.assert_close(compiled(*noisy(), **given), net(*noisy(), **given), rtol=1e-4, atol=1e-3)
     torch.compiler.reset()
 
 
@@ -210,6 +226,7 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"num_groups": 3}, "num_groups=3: must divide num_filters=8"),
         ({"num_classes": 0}, "num_classes=0: must be at least 1"),
+        ({"num_augmentation_labels": 0}, "num_augmentation_labels=0: must be at least 1, or null for none"),
         ({"form": "x0"}, "form=x0: must be edm, ddpm, v"),
         ({"blocks": "adm"}, r"blocks=adm: must be ddpm or ddpm\+\+"),
     ],

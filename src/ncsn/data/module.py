@@ -15,7 +15,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from ncsn.data import cache, transforms
+from ncsn.data import augmentation, cache, transforms
 from ncsn.data.decoding import DecodedFiles
 from ncsn.data.stream import Batch, BatchStream, OrderedBatches
 from ncsn.errors import ConfigError
@@ -44,8 +44,10 @@ class ImageDataModule(LightningDataModule, ABC):
         channels: 1 for grey, 3 for RGB.
         batch_size: images per batch, over all devices together.
         flip: mirror training images left to right with probability 1/2.
+        augment: probability of each further transformation of training images, of which the network is told; see
+            `ncsn.data.augmentation`.
         dequantize: add uniform noise, one grey level wide, to training images: x·255/256 + u/256.
-        seed: for the order of the images, the flips and the dequantisation.
+        seed: for the order of the images, the augmentation and the dequantisation.
         cache_dir: folder for the decoded images, `<root>/cache` if None.
         device_resident: keep the training set on the accelerator; "auto": on a CUDA device, up to 4 GiB.
 
@@ -59,6 +61,7 @@ class ImageDataModule(LightningDataModule, ABC):
     channels: int
     batch_size: int = 128
     flip: bool = False
+    augment: float = 0.0
     dequantize: bool = False
     seed: int = 0
     cache_dir: str | None = None
@@ -76,6 +79,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self._require("batch_size", self.batch_size >= 1, "must be at least 1")
         self._require("image_size", self.image_size >= 1, "must be at least 1")
         self._require("channels", self.channels in (1, 3), "must be 1 (grey) or 3 (RGB)")
+        self._require("augment", 0 <= self.augment <= 1, "must be from 0 to 1")
         self._require("device_resident", self.device_resident in (True, False, "auto"), "must be true, false or auto")
         for key, only in (("image_size", self.only_size), ("channels", self.only_channels)):
             self._require(key, only in (None, getattr(self, key)), f"must be {only} for {self.name}")
@@ -198,15 +202,20 @@ class ImageDataModule(LightningDataModule, ABC):
         return OrderedBatches(self.images("val"), self.batch_size, labels=self.labels("val"), **self._share)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: uint8 to float32 in [0, 1], and in training flips and dequantisation."""
-        images = transforms.to_unit_interval(batch.images)
+        """On the device: uint8 to float32 in [0, 1], and in training augmentation and dequantisation."""
+        images, told = transforms.to_unit_interval(batch.images), None
         if self.trainer is not None and self.trainer.training:
             draws = Draws(self.seed, "augment", batch.number, device=images.device, **self._share)
+            flipped = torch.zeros(len(images), dtype=torch.bool, device=images.device)
             if self.flip:
-                images = transforms.flip(images, draws.uniform(len(images)) < 0.5)
+                flipped = draws.uniform(len(images)) < 0.5
+                images = transforms.flip(images, flipped)
+            if self.augment:
+                parameters = augmentation.draw(draws, flipped, self.augment)
+                images, told = augmentation.apply(images, parameters), augmentation.labels(parameters)
             if self.dequantize:
                 images = transforms.dequantize(images, draws.uniform(*images.shape))
-        return Batch(images, batch.number, batch.labels)
+        return Batch(images, batch.number, batch.labels, told)
 
     def _require(self, key: str, condition: bool, rule: str) -> None:
         if not condition:

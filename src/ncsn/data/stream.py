@@ -30,11 +30,13 @@ class Batch(NamedTuple):
         images: (B, C, H, W); uint8 as it leaves the loader, float32 in [0, 1] when it reaches a model.
         number: its place in the stream, counted from 0 over the whole run.
         labels: the classes of the images, int64 (B,), None if they have none.
+        augmentation: what was done to the images, (B, 9), as `ncsn.data.augmentation` labels it; None for nothing.
     """
 
     images: Tensor
     number: int
     labels: Tensor | None = None
+    augmentation: Tensor | None = None
 
 
 class BatchStream:

@@ -61,6 +61,8 @@ class UNet(Preconditioned):
             matching.
         num_classes: K, for a network that is given the class of each image, `label` (B,) from 0 to K − 1. K is no
             class, and what it takes where no label is given. None for a network without.
+        num_augmentation_labels: 9, for a network that is told how its images were augmented, `augmentation` (B, 9);
+            where it is not, nothing was done to them (Karras et al. 2022, App. F.2). None for a network without.
 
     Raises:
         ValueError: a value out of range.
@@ -87,6 +89,7 @@ class UNet(Preconditioned):
         symmetric_padding: bool = False,
         checkpointing: bool = False,
         num_classes: int | None = None,
+        num_augmentation_labels: int | None = None,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -105,13 +108,14 @@ class UNet(Preconditioned):
             symmetric_padding=symmetric_padding,
             checkpointing=checkpointing,
             num_classes=num_classes,
+            num_augmentation_labels=num_augmentation_labels,
         )
         super().__init__(network, form, sigmas)
         self.checkpointing, self.num_classes = checkpointing, num_classes
 
 
 class BareUNet(nn.Module):
-    """F(x, c, label) of `UNet`, which has the arguments: images (B, C, H, W) and numbers (B,) to (B, C, H, W).
+    """F(x, c, label, augmentation) of `UNet`, which has the arguments: (B, C, H, W), numbers (B,) to (B, C, H, W).
 
     Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
     """
@@ -135,6 +139,7 @@ class BareUNet(nn.Module):
         checkpointing: bool,
         blocks: Blocks = "ddpm",
         num_classes: int | None = None,
+        num_augmentation_labels: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
@@ -143,6 +148,10 @@ class BareUNet(nn.Module):
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
+        if num_augmentation_labels is not None and num_augmentation_labels < 1:
+            raise ValueError(
+                f"num_augmentation_labels={num_augmentation_labels}: must be at least 1, or null for none"
+            )
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
@@ -175,7 +184,13 @@ class BareUNet(nn.Module):
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
-        self.embedding = Embedding(num_filters, width, cosine_first=cosine_first, frequency_shift=frequency_shift)
+        self.embedding = Embedding(
+            num_filters,
+            width,
+            cosine_first=cosine_first,
+            frequency_shift=frequency_shift,
+            num_labels=num_augmentation_labels,
+        )
         self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
         down: list[nn.Module] = []
@@ -219,8 +234,10 @@ class BareUNet(nn.Module):
                 nn.init.zeros_(module.out.weight)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
-        embedding = F.silu(self._embedded(c, label))
+    def forward(
+        self, x: Tensor, c: Tensor, label: Tensor | None = None, augmentation: Tensor | None = None
+    ) -> Tensor:
+        embedding = F.silu(self._embedded(c, label, augmentation))
         h = self.stem(x)
         skips = [h]
         for module in self.down:
@@ -234,15 +251,18 @@ class BareUNet(nn.Module):
             h = self._run(module, h, embedding)
         return self.head(F.silu(self.head_norm(h)))
 
-    def _embedded(self, c: Tensor, label: Tensor | None) -> Tensor:
-        """Of the noise level, plus that of the class (Dhariwal & Nichol 2021, App. A)."""
+    def _embedded(self, c: Tensor, label: Tensor | None, augmentation: Tensor | None) -> Tensor:
+        """Of the noise level and the augmentation, plus that of the class (Dhariwal & Nichol 2021, App. A)."""
+        if self.embedding.labels is None and augmentation is not None:
+            raise ValueError("augmentation: this network is not told of it (num_augmentation_labels)")
+        embedding = self.embedding(c, augmentation)
         if self.classes is None:
             if label is not None:
                 raise ValueError("label: this network has no classes (num_classes)")
-            return self.embedding(c)
+            return embedding
         if label is None:
             label = torch.full(c.shape, self.classes.num_embeddings - 1, device=c.device)
-        return self.embedding(c) + self.classes(label)
+        return embedding + self.classes(label)
 
     def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if not isinstance(block, UNetBlock):

@@ -24,24 +24,38 @@ class Embedding(nn.Module):
         width: of the result.
         cosine_first: cosines before sines.
         frequency_shift: what n is reduced by in the exponent; 0 or 1.
+        num_labels: numbers that may come with c; a matrix takes them to what is added to the sines and cosines.
     """
 
     frequencies: Tensor
 
-    def __init__(self, channels: int, width: int, *, cosine_first: bool = False, frequency_shift: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        *,
+        cosine_first: bool = False,
+        frequency_shift: int = 1,
+        num_labels: int | None = None,
+    ) -> None:
         super().__init__()
         half, self.cosine_first = channels // 2, cosine_first
         exponents = torch.arange(half, dtype=torch.float64)
         frequencies = torch.exp(-math.log(10_000) / (half - frequency_shift) * exponents)
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
         self.linear1, self.linear2 = nn.Linear(channels, width), nn.Linear(width, width)
+        self.labels = None if num_labels is None else nn.Linear(num_labels, channels, bias=False)
 
-    def forward(self, c: Tensor) -> Tensor:
+    def forward(self, c: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Labels (B, num_labels), with None for zeros."""
         angles = c[:, None] * self.frequencies
         sine, cosine = angles.sin(), angles.cos()
         waves = torch.cat([cosine, sine] if self.cosine_first else [sine, cosine], dim=1)
         with torch.autocast(c.device.type, enabled=False):
-            return self.linear2(F.silu(self.linear1(waves.to(self.linear1.weight.dtype))))
+            waves = waves.to(self.linear1.weight.dtype)
+            if self.labels is not None and labels is not None:
+                waves = waves + self.labels(labels.to(waves.dtype))
+            return self.linear2(F.silu(self.linear1(waves)))
 
 
 class UNetBlock(nn.Module):

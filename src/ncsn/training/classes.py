@@ -1,4 +1,4 @@
-"""The classes of a data set, for `condition=label` of train.py."""
+"""What the data says of the network: its classes, for `condition=label`, and the labels of `data.augment`."""
 
 import inspect
 
@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from ncsn.conditions import Label
 from ncsn.config import build
 from ncsn.data import ImageDataModule
+from ncsn.data.augmentation import NUM_LABELS
 from ncsn.errors import ConfigError
 
 
@@ -25,9 +26,7 @@ def resolve_classes(config: DictConfig) -> DictConfig:
         return config
     if get_object(condition["_target_"]) is not Label:
         return config
-    network = config.model["_target_"]
-    if "num_classes" not in inspect.signature(get_object(network)).parameters:
-        raise ConfigError(f"condition=label: {network} takes no labels (num_classes); train model=unet")
+    _require_argument(config, "num_classes", "condition=label: {network} takes no labels")
     data: ImageDataModule = build(config.data, "data")
     classes = data.classes()
     if classes is None:
@@ -41,3 +40,32 @@ def resolve_classes(config: DictConfig) -> DictConfig:
     chosen.model.num_classes = len(classes)
     chosen.condition.num_classes, chosen.condition.names = len(classes), list(classes)
     return chosen
+
+
+def resolve_augmentation(config: DictConfig) -> DictConfig:
+    """A checked configuration whose network is told how its images are augmented, where they are.
+
+    Raises:
+        ConfigError: the network cannot be told.
+    """
+    probability, given = config.data.get("augment"), config.model.get("num_augmentation_labels")
+    if not probability:
+        if given is not None:
+            raise ConfigError(
+                f"model.num_augmentation_labels={given}: goes with data.augment, which says it; leave it out"
+            )
+        return config
+    _require_argument(
+        config, "num_augmentation_labels", f"data.augment={probability}: {{network}} cannot be told of it"
+    )
+    if given not in (None, NUM_LABELS):
+        raise ConfigError(f"model.num_augmentation_labels={given}: data.augment has {NUM_LABELS}; leave it out")
+    chosen = config.copy()
+    chosen.model.num_augmentation_labels = NUM_LABELS
+    return chosen
+
+
+def _require_argument(config: DictConfig, name: str, told: str) -> None:
+    network = config.model["_target_"]
+    if name not in inspect.signature(get_object(network)).parameters:
+        raise ConfigError(f"{told.format(network=network)} ({name}); train model=unet")

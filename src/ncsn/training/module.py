@@ -94,10 +94,11 @@ class ScoreModel(LightningModule):
         return noise.position(sigma, self.sigmas).round().long(), sigma
 
     def _score_for(self, batch: Batch, draws: Draws) -> Score:
-        """The score of these images: that of the network given what they are drawn for."""
-        if self.condition is None:
-            return self.network
-        return Given(self.network, self.condition(batch.images, batch.labels, draws))
+        """The score of these images: that of the network given what they are drawn for, and what was done to them."""
+        given = {} if self.condition is None else self.condition(batch.images, batch.labels, draws)
+        if batch.augmentation is not None:
+            given = {**given, "augmentation": batch.augmentation}
+        return Given(self.network, given) if given else self.network
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.parameters())

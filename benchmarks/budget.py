@@ -38,6 +38,7 @@ from ncsn.evaluation.scores import compute_scores
 
 HERE = Path(__file__).parents[1]
 SAMPLES = 500
+EVALUATIONS = {"quick": 35, "course": 50, "ncsn": 241}  # per image
 ON_ONE_CORE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -130,7 +131,12 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             started = time.monotonic()
             steps, samples = of_each[name](folder)
-            found = {"steps": steps, "seconds": round(time.monotonic() - started), **distance(samples, data)}
+            found = {
+                "evaluations": EVALUATIONS[name],
+                "steps": steps,
+                "seconds": round(time.monotonic() - started),
+                **distance(samples, data),
+            }
             record.write_text(json.dumps(found))
         if record.is_file():
             results[name] = json.loads(record.read_text())

@@ -8,6 +8,7 @@ as it is. Missing measurements are named, both in the document and here.
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -217,6 +218,91 @@ def spent(found: dict[str, Any]) -> str:
         f"and {found['float32'][name]:.3g} in float32 without compilation, with the same starts and noise."
     )
     return f"{title}\n\n{table(['evaluations per image', *ways], rows)}\n\n{note}"
+
+
+def samplers() -> str:
+    """The distance of each network's samples, by sampler and evaluations; and a plot of the same."""
+    found = {data: result(f"samplers_{data}_cpu", "samplers") for data in ("digits", "mnist")}
+    parts = [f"{distances(of)}\n\n{origin(of)}" for of in found.values() if of is not None]
+    panels = [(data, name, n["distances"]) for data, of in found.items() if of for name, n in of["networks"].items()]
+    if not panels:
+        return "Not measured yet."
+    figure = Figure(figsize=(4.2 * min(3, len(panels)), 3.6 * -(-len(panels) // 3)), layout="constrained")
+    grid = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).flat
+    for axes, (data, name, by_sampler) in zip(grid, panels, strict=False):
+        for sampler, row in by_sampler.items():
+            points = {int(n): statistics.mean(v) for n, v in row.items() if v and None not in v}
+            axes.plot(list(points), list(points.values()), marker=".", label=sampler)
+        axes.set(title=f"{data}: {name}", xscale="log", yscale="log", xlabel="evaluations per image")
+        axes.set(ylabel="Fréchet distance")
+        axes.legend(fontsize="small")
+    return "\n\n".join([drawn("samplers", figure, "Fréchet distance by evaluations per image"), *parts])
+
+
+def distances(found: dict[str, Any]) -> str:
+    """A table for each network: mean and standard deviation over the seeds."""
+    texts = []
+    for name, network in found["networks"].items():
+        by_sampler = network["distances"]
+        budgets = sorted({int(n) for row in by_sampler.values() for n, values in row.items() if values})
+        rows = [[f"{n:,}", *(spread(row.get(str(n), [])) for row in by_sampler.values())] for n in budgets]
+        steps = f"{network['network']['steps']:,} steps"
+        title = f"{found['data']}, {name}: `classifier_frechet_{found['samples']}`, {steps}:"
+        texts.append(f"{title}\n\n{table(['evaluations per image', *by_sampler], rows)}")
+    return "\n\n".join(texts)
+
+
+def spread(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        return "diverged"
+    return (
+        ""
+        if not known
+        else f"{statistics.mean(known):.3g}" + (f" ± {statistics.stdev(known):.1g}" if len(known) > 1 else "")
+    )
+
+
+def budget() -> str:
+    """What came of the same minutes on one core."""
+    parts = []
+    for data in ("mnist", "cifar10"):
+        found = result(f"budget_{data}_cpu", "budget")
+        if found is None:
+            continue
+        whole = f"classifier_frechet_{found['samples']}"
+        shown = [name for name in ("quick", "course", "ncsn") if name in found]
+        rows = [
+            [name, f"{found[name]['steps']:,}", found[name]["evaluations"], f"{found[name][whole]:.3g}"]
+            for name in shown
+        ]
+        head = ["", "steps", "evaluations per image", f"`{whole}`"]
+        minutes = f"{data}, {found['minutes']:g} minutes"
+        parts.append(f"{minutes}:\n\n{table(head, rows)}\n\n{origin(found)}")
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def guidance() -> str:
+    found = result("guidance_mnist_cpu", "guidance")
+    if found is None:
+        return "Not measured yet."
+    by_g = found["by_guidance"]
+    names = {
+        key.rpartition("_")[0].removeprefix("classifier_"): key for key in next(iter(by_g.values())) if "_" in key
+    }
+    shown = {"accuracy": "accuracy", **{n: names[n] for n in ("precision", "recall", "frechet")}}
+    rows = [[f"{float(g):g}", *(digits(row[key]) for key in shown.values())] for g, row in by_g.items()]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    shares, distance = figure.subplots(1, 2)
+    g = [float(value) for value in by_g]
+    for name in ("accuracy", "precision", "recall"):
+        shares.plot(g, [row[shown[name]] for row in by_g.values()], marker=".", label=name)
+    shares.set(xlabel="guidance g", ylabel="share", ylim=(0, 1.02))
+    shares.legend()
+    distance.plot(g, [row[shown["frechet"]] for row in by_g.values()], marker=".")
+    distance.set(xlabel="guidance g", ylabel="Fréchet distance", ylim=(0, None))
+    picture = drawn("guidance", figure, "Certainty and variety by guidance")
+    return "\n\n".join([picture, table(["g", *shown], rows), origin(found)])
 
 
 def accuracy() -> str:
@@ -485,6 +571,9 @@ PARTS: dict[str, Callable[[], str]] = {
         ratios,
         accuracy,
         evaluations,
+        samplers,
+        guidance,
+        budget,
         profiles,
         data,
         evaluation,

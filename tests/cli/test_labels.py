@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
 CPU = ["trainer.accelerator=cpu", "trainer.devices=1"]
-LABELS = ["model=unet", "model.num_blocks=1", "condition=label"]
+LABELS = ["model=unet", "model.num_blocks=1", "sampler=ald", "condition=label"]
 PETS = Label(2, names=["cat", "dog"])
 
 

@@ -62,6 +62,10 @@ Score-based generative modelling with noise conditional score networks.
 ncsn <command> --help lists what a command takes; ncsn --version prints the version."""
 
 
+# Threads that wait for work sleep. By default they spin, and beside other work a step takes ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `ncsn`, and `python -m ncsn`; `arguments` instead of those of the process."""
     if arguments is not None:

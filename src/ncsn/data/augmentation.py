@@ -5,8 +5,8 @@ x-flip        a₀ = 0 or 1                      mirrored left to right         
 y-flip        a₁ = 0 or 1                      turned upside down                               a₁
 scale         a₂ ~ N(0, 1)                     scaled by 2^(a₂/5)                               a₂
 rotation      a₃ uniform in (−π, π)            rotated clockwise by a₃                          cos a₃ − 1, sin a₃
-anisotropy    a₄ uniform in (−π, π), a₅ ~ N    scaled by 2^(a₅/5) along the direction a₄,       a₅ cos a₄, a₅ sin a₄
-                                               by 2^(−a₅/5) across
+anisotropy    a₄ uniform in (−π, π),           scaled by 2^(a₅/5) along the direction a₄,       a₅ cos a₄, a₅ sin a₄
+              a₅ ~ N(0, 1)                     by 2^(−a₅/5) across
 translation   a₆, a₇ ~ N(0, 1)                 moved by a₆/8 and a₇/8 of its width, x and y     a₆, a₇
 
 The flips are fair coins. The first is `data.flip`; each of the other rows is applied with probability p, and has
@@ -26,7 +26,7 @@ from ncsn.random import Draws
 NUM_LABELS = 9
 
 STRENGTH = math.log(2) / 5  # of scale and anisotropy
-LARGEST_SHIFT = 1 / 4  # 1/8 of a width that is 2: that of the coordinates below
+SHIFT = 1 / 4  # an eighth of the width, which is 2 in the coordinates below
 
 
 def draw(draws: Draws, flipped: Tensor, probability: float) -> Tensor:
@@ -64,7 +64,7 @@ def apply(images: Tensor, a: Tensor) -> Tensor:
     # Where each pixel comes from, as a complex number x + iy with x and y in [−1, 1]: all is undone in reverse
     centres = (torch.arange(images.shape[-1], device=images.device) + 0.5) * (2 / images.shape[-1]) - 1
     place = torch.complex(*torch.meshgrid(centres, centres, indexing="xy"))
-    place = place - LARGEST_SHIFT * torch.complex(right, down)
+    place = place - SHIFT * torch.complex(right, down)
     stretch, axis = STRENGTH * anisotropy, torch.polar(torch.ones_like(direction), 2 * direction)
     place = stretch.cosh() * place - stretch.sinh() * axis * place.conj()
     place = place * torch.polar((-STRENGTH * scale).exp(), -angle)

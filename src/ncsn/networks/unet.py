@@ -146,12 +146,10 @@ class BareUNet(nn.Module):
         if blocks not in get_args(Blocks):
             raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
-        if num_augmentation_labels is not None and num_augmentation_labels < 1:
-            raise ValueError(
-                f"num_augmentation_labels={num_augmentation_labels}: must be at least 1, or null for none"
-            )
+        labels = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
+        for name, count in labels.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name}={count}: must be at least 1, or null for a network without labels")
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
@@ -184,13 +182,7 @@ class BareUNet(nn.Module):
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
-        self.embedding = Embedding(
-            num_filters,
-            width,
-            cosine_first=cosine_first,
-            frequency_shift=frequency_shift,
-            num_labels=num_augmentation_labels,
-        )
+        self.embedding = Embedding(num_filters, width, cosine_first, frequency_shift, num_augmentation_labels)
         self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
         down: list[nn.Module] = []

@@ -33,7 +33,6 @@ class Embedding(nn.Module):
         self,
         channels: int,
         width: int,
-        *,
         cosine_first: bool = False,
         frequency_shift: int = 1,
         num_labels: int | None = None,

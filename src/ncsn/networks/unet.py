@@ -145,6 +145,8 @@ class BareUNet(nn.Module):
         num_groups = num_groups or groups_for(num_filters)
         if blocks not in get_args(Blocks):
             raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
+        if blocks == "ddpm++" and symmetric_padding:
+            raise ValueError("symmetric_padding=true: goes with blocks=ddpm, whose convolutions halve the resolution")
         _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
         labels = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
         for name, count in labels.items():
@@ -284,8 +286,8 @@ def _check(
         raise ValueError(f"in_channels={in_channels}: must be at least 1")
     if num_filters < 4 or num_filters % 2:
         raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
-    if not multipliers or min(multipliers) < 1:
-        raise ValueError(f"multipliers={list(multipliers)}: must be one or more positive integers")
+    if not 1 <= len(multipliers) <= 16 or min(multipliers) < 1:
+        raise ValueError(f"multipliers={list(multipliers[:17])}: must be 1 to 16 positive integers")
     if not 1 <= num_blocks <= MOST_BLOCKS:
         raise ValueError(f"num_blocks={num_blocks}: must be from 1 to {MOST_BLOCKS}")
     if not 0 <= dropout < 1:

@@ -19,7 +19,7 @@ import ncsn
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 SHORT = {"toy_steps": 600, "digit_steps": 20, "level_steps": 5}
-PICTURES = ("tutorial_modes.png", "tutorial_digits.png", "tutorial_halves.png", "tutorial_quick.png")
+PICTURES = ("tutorial_modes.png", "tutorial_digits.png", "tutorial_halves.png")
 
 
 def blocks() -> list[str]:

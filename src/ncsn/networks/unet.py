@@ -63,6 +63,8 @@ class UNet(Preconditioned):
             class, and what it takes where no label is given. None for a network without.
         num_augmentation_labels: 9, for a network that is told how its images were augmented, `augmentation` (B, 9);
             where it is not, nothing was done to them (Karras et al. 2022, App. F.2). None for a network without.
+        condition_channels: of the image that the network is always given beside x, `damaged` (B, C, H, W), pixels
+            around [0, 1] (Saharia et al. 2022). None for a network without.
 
     Raises:
         ValueError: a value out of range.
@@ -90,6 +92,7 @@ class UNet(Preconditioned):
         checkpointing: bool = False,
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
+        condition_channels: int | None = None,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -109,15 +112,20 @@ class UNet(Preconditioned):
             checkpointing=checkpointing,
             num_classes=num_classes,
             num_augmentation_labels=num_augmentation_labels,
+            condition_channels=condition_channels,
         )
         super().__init__(network, form, sigmas)
         self.checkpointing, self.num_classes = checkpointing, num_classes
+        self.condition_channels = condition_channels
 
 
 class BareUNet(nn.Module):
-    """F(x, c, label, augmentation) of `UNet`, which has the arguments: (B, C, H, W), numbers (B,) to (B, C, H, W).
+    """F(x, c, label, augmentation, damaged) of `UNet`, which has the arguments: (B, C, H, W), (B,) to (B, C, H, W).
 
     Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
+
+    x is c_in·u, of about unit variance at every σ. The damaged image has no noise of level σ on it; as 2·damaged − 1,
+    pixels in [−1, 1], it has about that variance as it is, and does not fade where σ is large and says most.
     """
 
     def __init__(
@@ -140,6 +148,7 @@ class BareUNet(nn.Module):
         blocks: Blocks = "ddpm",
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
+        condition_channels: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
@@ -152,6 +161,8 @@ class BareUNet(nn.Module):
             raise ValueError(
                 f"num_augmentation_labels={num_augmentation_labels}: must be at least 1, or null for none"
             )
+        if condition_channels is not None and condition_channels < 1:
+            raise ValueError(f"condition_channels={condition_channels}: must be at least 1, or null for none")
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
@@ -191,7 +202,8 @@ class BareUNet(nn.Module):
             frequency_shift=frequency_shift,
             num_labels=num_augmentation_labels,
         )
-        self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
+        self.condition_channels = condition_channels
+        self.stem = Float32Conv(in_channels + (condition_channels or 0), num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
         down: list[nn.Module] = []
         for size, after in stages:
@@ -235,10 +247,15 @@ class BareUNet(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(
-        self, x: Tensor, c: Tensor, label: Tensor | None = None, augmentation: Tensor | None = None
+        self,
+        x: Tensor,
+        c: Tensor,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+        damaged: Tensor | None = None,
     ) -> Tensor:
         embedding = F.silu(self._embedded(c, label, augmentation))
-        h = self.stem(x)
+        h = self.stem(self._beside(x, damaged))
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding)
@@ -250,6 +267,18 @@ class BareUNet(nn.Module):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = self._run(module, h, embedding)
         return self.head(F.silu(self.head_norm(h)))
+
+    def _beside(self, x: Tensor, damaged: Tensor | None) -> Tensor:
+        """x with the damaged image as further channels."""
+        if self.condition_channels is None:
+            if damaged is not None:
+                raise ValueError("damaged: this network is given no image (condition_channels)")
+            return x
+        if damaged is None:
+            raise ValueError(
+                "damaged: this network restores images, and is given the damaged ones, network(x, sigma, damaged=…)"
+            )
+        return torch.cat([x, (2 * damaged - 1).to(x.dtype)], dim=1)
 
     def _embedded(self, c: Tensor, label: Tensor | None, augmentation: Tensor | None) -> Tensor:
         """Of the noise level and the augmentation, plus that of the class (Dhariwal & Nichol 2021, App. A)."""

@@ -57,8 +57,8 @@ class Given:
 class Filling:
     """The score of images that are known but for a hole: another score in the hole, the exact one outside.
 
-    A pixel known to be y has the density N(y, σ²) under noise, and so the score (y − x)/σ². It has no parameters: what
-    is known takes no part in training, and any sampler brings it back to y.
+    A pixel known to be y has the density N(y, σ²) under noise, and so the score (y − x)/σ². It has no parameters:
+    what is known takes no part in training, and any sampler brings it back to y.
 
     Attributes:
         score: s(x, σ), of which only what it says of the hole counts.

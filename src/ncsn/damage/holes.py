@@ -42,7 +42,7 @@ def strokes(batch: int, height: int, width: int, draws: Draws) -> Tensor:
         angle = way + (-1) ** i * (TURN + SPREAD * (2 * spread[..., i] - 1))
         step = lengths[..., i, None] * torch.stack([angle.sin(), angle.cos()], dim=-1)
         before, place = place, (place + step).clamp(0, 1)
-        painted = _distance(y, x, before, place) < radius[..., None, None]
+        painted = _squared_distance(y, x, before, place) < radius[..., None, None] ** 2
         hole = hole | (painted & (is_drawn & (i < vertices))[..., None, None]).any(1)
     return hole[:, None]
 
@@ -95,9 +95,9 @@ def _box(top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, height: int, 
     return (y >= top) & (y < top + rows) & (x >= left) & (x < left + columns)
 
 
-def _distance(y: Tensor, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """From pixels to the pieces between two points (…, 2), (…, H, W)."""
+def _squared_distance(y: Tensor, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """From pixels to the line between two points (…, 2), (…, H, W)."""
     y, x = y - start[..., 0, None, None], x - start[..., 1, None, None]
     dy, dx = (end - start)[..., None, None, :].unbind(-1)
     along = ((y * dy + x * dx) / (dy**2 + dx**2).clamp(min=1e-12)).clamp(0, 1)
-    return torch.hypot(y - along * dy, x - along * dx)
+    return (y - along * dy) ** 2 + (x - along * dx) ** 2

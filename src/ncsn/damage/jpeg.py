@@ -26,7 +26,7 @@ CHROMINANCE = """
 
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 
-# Halves are common, and the error of a float must not decide about them: in a batch of another size it may be another.
+# Halves are common, and the error of a float must not decide about them: it may depend on the size of the batch.
 _HALF = 0.5 + 1e-3
 
 

@@ -42,6 +42,8 @@ class Label:
             raise ValueError(f"num_classes={self.num_classes}: must be at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout}: must be at least 0 and below 1")
+        if not isinstance(self.names, list | tuple) or not all(isinstance(name, str) for name in self.names):
+            raise ValueError("names: must be a list of text")
         if self.names and len(self.names) != self.num_classes:
             raise ValueError(f"names: must be {self.num_classes}, one for each class, not {len(self.names)}")
 

@@ -178,7 +178,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         from hydra.errors import InstantiationException
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        refusals = (ValueError, TypeError, AssertionError, ModuleNotFoundError)
+        refusals = (ValueError, TypeError, ArithmeticError, AssertionError, ModuleNotFoundError)
         if not isinstance(error, (*refusals, InstantiationException, MisconfigurationException)):
             raise
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error

@@ -52,7 +52,6 @@ def test_a_network_is_given_all_but_the_hole() -> None:
     [
         denoising_score_matching,
         denoising_with_control_variate,
-        SlicedScoreMatching(),
         SlicedScoreMatching(variance_reduced=True),
         exact_score_matching,
     ],

@@ -250,7 +250,10 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"num_groups": 3}, "num_groups=3: must divide num_filters=8"),
         ({"num_classes": 0}, "num_classes=0: must be at least 1"),
-        ({"num_augmentation_labels": 0}, "num_augmentation_labels=0: must be at least 1, or null for none"),
+        (
+            {"num_augmentation_labels": 0},
+            "num_augmentation_labels=0: must be at least 1, or null for a network without",
+        ),
         ({"form": "x0"}, "form=x0: must be edm, ddpm, v"),
         ({"blocks": "adm"}, r"blocks=adm: must be ddpm or ddpm\+\+"),
     ],

@@ -11,12 +11,14 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from ncsn.checkpoint.diffusers_names import exported, renamed
 from ncsn.checkpoint.diffusers_network import model_of, network_config, with_defaults
 from ncsn.checkpoint.diffusers_scheduler import LADDERS, form_of, ladder_of, sampler_of, scheduler_config
 from ncsn.checkpoint.trust import plain
+from ncsn.config import check
 from ncsn.errors import DataError, shown
 from ncsn.files import atomically, write_text
 
@@ -64,7 +66,9 @@ def read_diffusers(state: Any, path: Path) -> dict[str, Any]:
         DataError: a configuration is missing or says what `UNet` or its forms do not do, or the weights are others.
     """
     network = _json(path.with_name(_NETWORK), ("UNet2DModel",))
-    places = [path.with_name(_SCHEDULER), path.parent.parent / "scheduler" / _SCHEDULER]
+    places = [path.with_name(_SCHEDULER)]
+    if path.parent.name == "unet":
+        places.append(path.parent.parent / "scheduler" / _SCHEDULER)
     scheduler_path = next((place for place in places if place.is_file()), places[0])
     scheduler = _json(scheduler_path, ("DDPMScheduler", "DDIMScheduler"))
     model = model_of(network, path.with_name(_NETWORK))
@@ -114,7 +118,7 @@ def write_diffusers(score: "TrainedScore", folder: Path) -> None:
     target = score.config["model"]["_target_"]
     if target != "ncsn.networks.UNet":
         raise DataError(f"{folder}: not written, diffusers has no {shown(target)}, only a U-Net (model=unet)")
-    model = with_defaults(score.config["model"])
+    model = with_defaults(check(OmegaConf.create({"model": score.config["model"]})).model)
     scheduler = scheduler_config(score.config, score.sigmas, folder)
     network = network_config(model, folder)
     index = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"]}

@@ -138,6 +138,10 @@ def network_config(model: Mapping[str, Any], path: Path) -> dict[str, Any]:
         DataError: it does what `UNet2DModel` does not.
     """
     default = with_defaults({})
+    if model["num_classes"] is not None:
+        raise DataError(
+            f"{path}: not written, networks with labels are not (model.num_classes={model['num_classes']})"
+        )
     for key, value in model.items():
         if key not in _OF_UNET and value != default[key]:
             raise DataError(f"{path}: not written, UNet2DModel of diffusers has no {key}={shown(value)}")

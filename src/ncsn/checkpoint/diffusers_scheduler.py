@@ -62,7 +62,7 @@ def ladder_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
     ladder = _SCHEDULES[_one_of(config, "beta_schedule", path, _SCHEDULES, "linear")]
     node: dict[str, Any] = {
         "_target_": ladder,
-        "num_levels": number(config, "num_train_timesteps", path, 2, 10**5, 1000),
+        "num_levels": number(config, "num_train_timesteps", path, 2, 10**4, 1000),
     }
     if ladder == "ncsn.noise.cosine":
         return node
@@ -73,7 +73,10 @@ def ladder_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def sampler_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The node of the sampler: DDPM's takes every level; DDIM's steps, which no file says, are its pipeline's 50."""
+    """The node of the sampler: DDPM's takes every level; DDIM's steps, which no file says, are its pipeline's 50.
+
+    They are spread from the first level to the last, whatever the file says of that (`timestep_spacing`).
+    """
     variance = _VARIANCES[_one_of(config, "variance_type", path, _VARIANCES, "fixed_small")]
     clip = config.get("clip_sample", True)
     if type(clip) is not bool or (clip and config.get("clip_sample_range", 1.0) != 1):

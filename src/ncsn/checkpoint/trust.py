@@ -74,6 +74,7 @@ TRAINING = (
     "ncsn.noise.cosine",
     "ncsn.noise.ddpm",
     "ncsn.noise.geometric",
+    "ncsn.noise.karras",
     "ncsn.objectives.SlicedScoreMatching",
     "ncsn.objectives.denoising_score_matching",
     "ncsn.objectives.denoising_with_control_variate",
@@ -99,7 +100,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MOST_LEVELS = 100_000
 
 _DEEPEST = 20
-_MOST_VALUES = 100_000
+_MOST_VALUES = 10_000
 _DATA_FOLDERS = ("data.root", "data.cache_dir")
 _DEFAULT_ROOT = "data"
 

@@ -25,10 +25,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
-from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample
+from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample, beside, check_sizes
 
 Blocks = Literal["ddpm", "ddpm++"]
-MOST_BLOCKS = 64  # per resolution; a file may state any number, and each block takes time to build
 
 
 class UNet(Preconditioned):
@@ -123,9 +122,6 @@ class BareUNet(nn.Module):
     """F(x, c, label, augmentation, damaged) of `UNet`, which has the arguments: (B, C, H, W), (B,) to (B, C, H, W).
 
     Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
-
-    x is c_in·u, of about unit variance at every σ. The damaged image has no noise of level σ on it; as 2·damaged − 1,
-    pixels in [−1, 1], it has about that variance as it is, and does not fade where σ is large and says most.
     """
 
     def __init__(
@@ -154,15 +150,13 @@ class BareUNet(nn.Module):
         num_groups = num_groups or groups_for(num_filters)
         if blocks not in get_args(Blocks):
             raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
-        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes={num_classes}: must be at least 1, or null for a network without labels")
-        if num_augmentation_labels is not None and num_augmentation_labels < 1:
-            raise ValueError(
-                f"num_augmentation_labels={num_augmentation_labels}: must be at least 1, or null for none"
-            )
-        if condition_channels is not None and condition_channels < 1:
-            raise ValueError(f"condition_channels={condition_channels}: must be at least 1, or null for none")
+        if blocks == "ddpm++" and symmetric_padding:
+            raise ValueError("symmetric_padding=true: goes with blocks=ddpm, whose convolutions halve the resolution")
+        check_sizes(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        given = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
+        for name, count in {**given, "condition_channels": condition_channels}.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name}={count}: must be at least 1, or null for a network that is not given it")
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
@@ -195,13 +189,7 @@ class BareUNet(nn.Module):
 
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
-        self.embedding = Embedding(
-            num_filters,
-            width,
-            cosine_first=cosine_first,
-            frequency_shift=frequency_shift,
-            num_labels=num_augmentation_labels,
-        )
+        self.embedding = Embedding(num_filters, width, cosine_first, frequency_shift, num_augmentation_labels)
         self.condition_channels = condition_channels
         self.stem = Float32Conv(in_channels + (condition_channels or 0), num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
@@ -255,7 +243,7 @@ class BareUNet(nn.Module):
         damaged: Tensor | None = None,
     ) -> Tensor:
         embedding = F.silu(self._embedded(c, label, augmentation))
-        h = self.stem(self._beside(x, damaged))
+        h = self.stem(beside(x, damaged, self.condition_channels))
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding)
@@ -267,18 +255,6 @@ class BareUNet(nn.Module):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = self._run(module, h, embedding)
         return self.head(F.silu(self.head_norm(h)))
-
-    def _beside(self, x: Tensor, damaged: Tensor | None) -> Tensor:
-        """x with the damaged image as further channels."""
-        if self.condition_channels is None:
-            if damaged is not None:
-                raise ValueError("damaged: this network is given no image (condition_channels)")
-            return x
-        if damaged is None:
-            raise ValueError(
-                "damaged: this network restores images, and is given the damaged ones, network(x, sigma, damaged=…)"
-            )
-        return torch.cat([x, (2 * damaged - 1).to(x.dtype)], dim=1)
 
     def _embedded(self, c: Tensor, label: Tensor | None, augmentation: Tensor | None) -> Tensor:
         """Of the noise level and the augmentation, plus that of the class (Dhariwal & Nichol 2021, App. A)."""
@@ -306,32 +282,3 @@ def groups_for(num_filters: int) -> int:
     """32 as published for 128 filters and more; below, at least four channels make a group."""
     most = min(32, max(num_filters // 4, 1))
     return next(groups for groups in range(most, 0, -1) if num_filters % groups == 0)
-
-
-def _check(
-    image_size: int,
-    in_channels: int,
-    num_filters: int,
-    multipliers: Sequence[int],
-    num_blocks: int,
-    dropout: float,
-    num_groups: int,
-) -> None:
-    if in_channels < 1:
-        raise ValueError(f"in_channels={in_channels}: must be at least 1")
-    if num_filters < 4 or num_filters % 2:
-        raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
-    if not multipliers or min(multipliers) < 1:
-        raise ValueError(f"multipliers={list(multipliers)}: must be one or more positive integers")
-    if not 1 <= num_blocks <= MOST_BLOCKS:
-        raise ValueError(f"num_blocks={num_blocks}: must be from 1 to {MOST_BLOCKS}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
-    if num_groups < 1 or num_filters % num_groups:
-        raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
-    factor = 2 ** (len(multipliers) - 1)
-    if image_size < factor or image_size % factor:
-        raise ValueError(
-            f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
-            f"halve it {len(multipliers) - 1} times"
-        )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ncsn.noise.diffusion import karras
-from ncsn.noise.ladder import geometric
+from ncsn.noise.ladder import check, geometric
 
 _SMALLEST = 2.0**-25
 """Half the distance of two numbers that `torch.rand` draws in float32: it stands for 0, whose σ could be 0."""
@@ -64,7 +64,7 @@ class LogNormal:
             raise ValueError(f"mean={self.mean}: must be finite")
         if not 0 < self.std < math.inf:
             raise ValueError(f"std={self.std}: must be positive")
-        _ = self.sigmas
+        _check(self)
 
     @property
     def sigmas(self) -> Tensor:
@@ -102,6 +102,7 @@ class VP:
             raise ValueError(f"t_min={self.t_min}: must be between 0 and 1")
         if self.num_levels < 2:
             raise ValueError(f"num_levels={self.num_levels}: must be at least 2")
+        _check(self)
 
     @property
     def sigmas(self) -> Tensor:
@@ -134,7 +135,7 @@ class VE:
     def __post_init__(self) -> None:
         if self.num_levels < 2:
             raise ValueError(f"num_levels={self.num_levels}: must be at least 2")
-        _ = self.sigmas
+        _check(self)
 
     @property
     def sigmas(self) -> Tensor:
@@ -142,3 +143,15 @@ class VE:
 
     def draw(self, u: Tensor) -> Tensor:
         return self.sigma_min * (u * math.log(self.sigma_max / self.sigma_min)).exp()
+
+
+def _check(distribution: Distribution) -> None:
+    """Refuses settings whose ladder is none, or that draw what is no noise level.
+
+    Raises:
+        ValueError: they do.
+    """
+    check(distribution.sigmas)
+    ends = distribution.draw(torch.tensor([0.0, 1 - 2**-24])).tolist()
+    if not all(0 < sigma < math.inf for sigma in ends):
+        raise ValueError(f"what is drawn goes from σ = {ends[0]:g} to {ends[1]:g}: must be positive and finite")

@@ -23,8 +23,8 @@ class DDPM(Descent):
     """Ancestral sampling; see `Descent` for the settings that are not its own.
 
     Attributes:
-        variance: of the noise that a step adds, β̃ ("fixed_small") or β ("fixed_large"). The paper's samples of 1,000
-            steps have the larger; with fewer steps only the smaller is any good.
+        variance: of the noise that a step adds, β̃ ("fixed_small") or β ("fixed_large"). The paper's samples of
+            CIFAR-10, of 1,000 steps, have the larger; with fewer steps only the smaller is any good.
 
     Raises:
         ValueError: a value out of range.

@@ -76,7 +76,8 @@ class Descent(ABC):
             ValueError: also if `float64` is asked of a device that has none.
         """
         ladder, dtype, step = respace(sigmas, self.steps, self.spacing, self.rho), x.dtype, Counter[int]()
-        levels = noise.position(ladder, sigmas).round().int().tolist()
+        all_of_them = self.steps is None  # for whom the matrix of N×L comparisons would be large
+        levels = range(len(sigmas)) if all_of_them else noise.position(ladder, sigmas).round().int().tolist()
         if self.float64:
             if x.device.type == "mps":
                 raise ValueError("float64=true: the device mps has no float64")

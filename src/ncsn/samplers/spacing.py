@@ -17,6 +17,8 @@ Spacing = Literal["karras", "logsnr", "uniform", "quadratic", "levels"]
     "levels"      the levels of the ladder nearest to karras, for networks that know no other σ
 """
 
+MOST_STEPS = 10_000
+
 
 def respace(sigmas: Tensor, steps: int | None, spacing: Spacing = "karras", rho: float = 7.0) -> Tensor:
     """So many levels from σ₁ to σ_L, both of them included.
@@ -65,8 +67,8 @@ def check_spacing(steps: int | None, spacing: str, rho: float) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    if steps is not None and steps < 2:
-        raise ValueError(f"steps={steps}: must be at least 2, or null for all levels")
+    if steps is not None and not 2 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps={steps}: must be from 2 to {MOST_STEPS}, or null for all levels")
     if spacing not in get_args(Spacing):
         raise ValueError(f"spacing={spacing}: must be one of {', '.join(get_args(Spacing))}")
     if not rho > 0:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ncsn.conditions import Condition, Label
-from ncsn.errors import ConfigError
+from ncsn.errors import ConfigError, shown
 
 WIDEST = 32  # images in a row of a picture
 
@@ -41,7 +41,7 @@ def chosen_labels(condition: Condition | None, label: int | str | None, guidance
     try:
         return [condition.find(label)]
     except ValueError as error:
-        raise ConfigError(f"label={label}: {error}, or all") from error
+        raise ConfigError(f"label={label}: {shown(str(error), 1000)}, or all") from error
 
 
 def labels_in_turn(labels: list[int], count: int) -> list[int]:

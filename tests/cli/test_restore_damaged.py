@@ -64,11 +64,13 @@ def test_the_checkpoint_carries_its_damage_and_a_run_goes_on_bit_for_bit(
 def test_restored_images_lie_between_the_damaged_ones_and_the_originals(
     palette: Path, call: Command, tmp_path: Path
 ) -> None:
-    given = [*CPU, f"ckpt={palette}", "task=restore", "task.num_images=3", "num_samples=2", "sampler.steps=2"]
+    given = [*CPU, f"ckpt={palette}", "task.num_images=3", "num_samples=2", "sampler.steps=2"]
     found = {}
     for name, size in {"uncrop": 4, "jpeg": 6}.items():
         out = tmp_path / name
-        call("sample", *given, f"task.damage={name}", f"batch_size={size}", f"out={out}", cwd=tmp_path)
+        call(
+            "sample", *given, "task=restore", f"task.damage={name}", f"batch_size={size}", f"out={out}", cwd=tmp_path
+        )
         with np.load(out / "samples.npz") as file:
             found[name] = dict(file)
         assert json.loads((out / "settings.json").read_text())["task"]["damage"] == name
@@ -86,12 +88,8 @@ def test_restored_images_lie_between_the_damaged_ones_and_the_originals(
     assert not np.array_equal(rows[:, 0], rows[:, 1])
     lost = np.abs(found["jpeg"]["measured"].astype(int) - original).mean()
     assert 1 < lost < 40
-    for option, message in (
-        ("task=inpaint", "task: the network restores images (condition=multitask)"),
-        ("task.damage=colorize", "task.damage=colorize: the network was trained on uncrop, jpeg"),
-    ):
-        outcome = call("sample", *given, option, f"out={tmp_path / 'none'}", cwd=tmp_path, check=False)
-        assert (outcome.status, message in outcome.err) == (2, True), outcome.err
+    outcome = call("sample", *given, "task=inpaint", f"out={tmp_path / 'none'}", cwd=tmp_path, check=False)
+    assert (outcome.status, "task: the network restores images" in outcome.err) == (2, True), outcome.err
 
 
 @pytest.fixture
@@ -124,6 +122,7 @@ def test_an_image_is_damaged_the_same_whatever_is_beside_it(trained_for: Callabl
     [
         (Restore, None, {}, "task=restore: the network was given no damaged images in training"),
         (Restore, Jpeg(), {"damage": "uncrop"}, "task.damage=uncrop: the network was trained on jpeg"),
+        (Restore, Multitask(["uncrop", "jpeg"]), {"damage": "colorize"}, "the network was trained on uncrop, jpeg"),
         (Restore, Colorize(), {}, "task: the images have one channel"),
         (Restore, Jpeg(), {"label": 3}, "label=3: the network was trained without labels"),
         (Generate, Inpaint(), {}, "task: the network restores images (condition=inpaint)"),

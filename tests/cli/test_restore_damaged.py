@@ -40,7 +40,7 @@ def palette(call: Command, tiny: list[str], only_run: Command, tmp_path_factory:
     cwd = tmp_path_factory.mktemp("palette")
     own = [given for given in tiny if not given.startswith(("noise.", "sampler.", "model."))]
     changed = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=6", "trainer.max_steps=4"]
-    damages = ["condition=multitask", "condition.damages=[uncrop,jpeg]"]
+    damages = ["condition=multitask", "condition.damages=[uncrop,jpeg]", "callbacks.checkpoint.save_top_k=-1"]
     call("train", *QUICK, *own, *changed, *damages, "sampler.steps=2", "scheduler=constant", cwd=cwd)
     return only_run(cwd)
 

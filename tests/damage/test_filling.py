@@ -104,7 +104,7 @@ def test_any_sampler_fills_the_hole_and_known_pixels_are_exact(sampler: Any) -> 
     before, x = states[-2].x, last(held(score, start, sigmas, normal=noise_of(0)))
     assert torch.equal(x[..., 2:], known[..., 2:])
     assert torch.equal(x[..., :2], before[..., :2])
-    assert (before - x).abs().max() < (0.2 if isinstance(sampler, AnnealedLangevin) else 1e-4)
+    assert (before - x).abs().max() < (0.4 if isinstance(sampler, AnnealedLangevin) else 1e-4)
     drawn = (x - mean)[..., :2]
     assert abs(float(drawn.mean())) < 0.05
     assert float(drawn.std()) == pytest.approx(0.3, abs=0.08)

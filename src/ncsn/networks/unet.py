@@ -156,7 +156,7 @@ class BareUNet(nn.Module):
         given = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
         for name, count in {**given, "condition_channels": condition_channels}.items():
             if count is not None and count < 1:
-                raise ValueError(f"{name}={count}: must be at least 1, or null for a network that is not given it")
+                raise ValueError(f"{name}={count}: must be at least 1, or null for a network without")
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):

@@ -58,7 +58,9 @@ def course(folder: Path, data: ImageDataModule, seconds: float) -> tuple[int, Pa
     """diffusers' course network, trained as the course does."""
     torch.manual_seed(0)
     images = data.images("train")[:]
-    width = {28: 32}.get(data.image_size, data.image_size)  # its halvings need a multiple of 4, the course pads MNIST
+    width = {28: 32}.get(
+        data.image_size, data.image_size
+    )  # padded as networks of 32 pixels often see it, which costs it some speed
     margin = (width - data.image_size) // 2
     network = UNet2DModel(
         sample_size=width,

@@ -130,6 +130,7 @@ def test_a_step_trains_on_the_labels_and_on_what_was_done_to_the_images_and_two_
         ({"num_classes": 0}, "num_classes=0: must be at least 1"),
         ({"num_classes": 2, "dropout": 1}, "dropout=1: must be at least 0 and below 1"),
         ({"num_classes": 2, "names": ["cat"]}, "names: must be 2, one for each class, not 1"),
+        ({"num_classes": 2, "names": {"cat": 1, "dog": 2}}, "names: must be a list of text"),
     ],
 )
 def test_refuses_by_name(options: dict[str, Any], message: str) -> None:
@@ -138,8 +139,15 @@ def test_refuses_by_name(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_class_is_found_by_its_name_before_its_number() -> None:
-    pets = Label(3, names=["cat", "2", "dog"])
-    assert [pets.find(label) for label in ("dog", 0, 2)] == [2, 0, 1]
+    pets = Label(3, names=["cat", "ox", "dog"])
+    assert [pets.find(label) for label in ("dog", 0, 2)] == [2, 0, 2]
     for label in (3, -1, "cow"):
-        with pytest.raises(ValueError, match="must be a number from 0 to 2, or one of cat, 2, dog"):
+        with pytest.raises(ValueError, match="must be a number from 0 to 2, or one of cat, ox, dog"):
             pets.find(label)
+
+
+def test_where_names_are_numbers_a_number_is_a_name() -> None:
+    some = Label(3, names=["3", "5", "8"])
+    assert [some.find(label) for label in ("5", 8, 3)] == [1, 2, 0]
+    with pytest.raises(ValueError, match="must be one of 3, 5, 8"):
+        some.find(1)

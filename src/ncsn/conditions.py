@@ -69,9 +69,11 @@ class Label:
         """
         if str(label) in self.names:
             return list(self.names).index(str(label))
+        numbers = [str(number) for number in range(self.num_classes)]
+        own = [] if list(self.names) == numbers else self.names[:MOST_NAMES]
+        if any(name.isdecimal() for name in own):  # then a number is a name
+            raise ValueError(f"must be one of {', '.join(own)}")
         if isinstance(label, int) and 0 <= label < self.num_classes:
             return label
-        numbers = [str(number) for number in range(self.num_classes)]
-        named = 0 < len(self.names) <= MOST_NAMES and list(self.names) != numbers
-        names = f", or one of {', '.join(self.names)}" if named else ""
+        names = f", or one of {', '.join(own)}" if own else ""
         raise ValueError(f"must be a number from 0 to {self.num_classes - 1}{names}")

@@ -1,5 +1,6 @@
 """The width of `experiment=quick`: what is timed, what is chosen, and what is refused."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from ncsn.errors import ConfigError
+from ncsn.commands.train import Job
+from ncsn.errors import ConfigError, DataError
+from ncsn.runs.folder import Run
 from ncsn.training import budget
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -57,6 +60,8 @@ def test_a_faster_machine_trains_a_wider_network(
         (["trainer.max_time=null"], {}, "model.num_filters=auto: max_time=None: must be a time"),
         (["trainer.max_time=20m"], {}, "max_time=20m"),
         ([], {"WORLD_SIZE": "2"}, "model.num_filters=auto: is found out by one process"),
+        ([], {"WORLD_SIZE": "", "SLURM_NTASKS": "2"}, "model.num_filters=auto: is found out by one process"),
+        (["data=image_folder", "data.root=x", "data.image_size=big"], {}, "data.image_size=big"),
         (["data.batch_size=0"], {}, "data.batch_size=0"),
     ],
 )
@@ -72,3 +77,20 @@ def test_what_cannot_be_found_out_is_refused(
 def test_a_number_is_left_alone() -> None:
     found = budget.resolve_width(quick("model.num_filters=20", "trainer.max_time=null"))
     assert (found.model.num_filters, found.model.multipliers) == (20, [1, 2])
+
+
+@pytest.mark.parametrize("width", ["{_target_: os.mkdir, _args_: [ran]}", "${oc.env:HOME}", "'8'", "true"])
+def test_the_width_in_the_folder_of_a_run_is_a_number_or_refused(width: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"model: {{num_filters: {width}}}" if width[0] != "$" else "model: x")
+    with pytest.raises(DataError, match=r"config.yaml: model.num_filters=.*: expected an integer"):
+        Job(Run(tmp_path), in_sweep=False, overrides=[], holds_a_run=True).with_width(quick())
+    assert not Path("ran").exists()
+
+
+def test_a_run_that_goes_on_keeps_its_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "experiment=quick"])
+    (tmp_path / "config.yaml").write_text("model: {num_filters: 20}")
+    job = Job(Run(tmp_path), in_sweep=False, overrides=["experiment=quick"], holds_a_run=True)
+    assert job.with_width(quick()).model.num_filters == 20
+    assert job.overrides == ["experiment=quick", "model.num_filters=20"]
+    assert sys.argv == ["train.py", "experiment=quick", "model.num_filters=20"]

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.arguments import OF_THE_CALL
 from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError, UserError
+from ncsn.errors import ConfigError, DataError, UserError, shown
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.loggers import build_loggers, finish_dashboards
@@ -103,15 +103,30 @@ class Job:
         """
         if not is_auto(config):
             return resolve_width(config)
-        recorded = self.run.config().get("model", {}).get("num_filters") if self.run.is_recorded else None
-        if recorded is not None:
-            config = OmegaConf.merge(config, {"model": {"num_filters": recorded}})  # type: ignore[assignment]
+        recorded = self._recorded_width(config.resume)
+        config = config.copy()
+        config.model.num_filters = recorded or config.model.num_filters
         config = resolve_width(config)
         chosen = f"model.num_filters={config.model.num_filters}"
         self.overrides.append(chosen)
         if not self.in_sweep:
             sys.argv.append(chosen)
         return config
+
+    def _recorded_width(self, resume: bool | str | None) -> int | None:
+        """What was found before, for the run that goes on or the job of a sweep that finished; None for a new run."""
+        if isinstance(resume, str) and os.path.isfile(resume):
+            of, model = resume, check_resumable(Path(resume)).get("model")
+        elif self.run.is_recorded:
+            of, model = f"{self.run.path}/config.yaml", self.run.config().get("model")
+        else:
+            return None
+        width = model.get("num_filters") if isinstance(model, dict) else None
+        if type(width) is not int:
+            raise DataError(
+                f"{of}: model.num_filters={shown(width)}: expected an integer; give it on the command line"
+            )
+        return width
 
     def finished_before(self, config: DictConfig) -> dict[str, float] | None:
         """Metrics of a job of a sweep that finished with this very configuration."""
@@ -237,7 +252,7 @@ def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
 
 
 def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A checkpoint continues only with the network and the noise levels it was trained with."""
+    """A checkpoint continues only with the network, the noise levels and the classes it was trained with."""
     for group in ("model", "noise"):
         if not isinstance(before.get(group), dict):
             raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
@@ -245,6 +260,10 @@ def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
             old, new = before[group].get(key), now[group].get(key)
             if old != new:
                 raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
+    for group, key in (("condition", "names"), ("data", "attribute"), ("scheduler", "max_time")):
+        old, new = ((config.get(group) or {}).get(key) for config in (before, now))
+        if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
+            raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
 
 
 def _refuse_subprocesses(trainer: Trainer) -> None:

@@ -50,8 +50,12 @@ class DecodedFiles:
 
 
 def find_images(folder: Path) -> Iterator[Path]:
-    """The image files in a folder and its subfolders, by extension, in no order; none if there is no folder."""
-    for parent, _, names in os.walk(folder, followlinks=True):
+    """The image files in a folder and its subfolders, by extension, in no order; none if there is no folder.
+
+    Hidden folders are left out, and those that macOS puts into archives.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         for name in names:
             if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
                 yield Path(parent, name)

@@ -249,7 +249,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return {**parameters, "root": cache.relative(self.root, self._cache_dir)}
 
     def _classes_on_disk(self) -> dict[str, Any]:
-        """What the labels of the cache count, where the images themselves say it."""
+        """The names of the classes, where they come from the folders; part of what a cache is known by."""
         return {}
 
     @property

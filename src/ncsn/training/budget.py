@@ -32,7 +32,7 @@ WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Filters that are tried, from the fewest."""
 
 IMAGES_PER_PARAMETER = 0.15
-"""What training sees at least."""
+"""What training sees at least; see docs/results.md."""
 
 
 class Timing(NamedTuple):
@@ -67,10 +67,11 @@ def resolve_width(config: DictConfig) -> DictConfig:
     """
     chosen = config.copy()
     if chosen.model.get("multipliers") == AUTO:
-        chosen.model.multipliers = multipliers_for(chosen.data.image_size)
+        size = chosen.data.image_size  # which `check` refuses by name where it is no size
+        chosen.model.multipliers = multipliers_for(size) if isinstance(size, int) else [1]
     if not is_auto(chosen):
         return chosen
-    if global_rank() or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if global_rank() or int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) > 1:
         raise ConfigError(
             "model.num_filters=auto: is found out by one process, before it starts the others; start this without "
             "torchrun or SLURM's tasks, or give a number"
@@ -96,6 +97,8 @@ def _widest(config: DictConfig, seconds: float) -> Timing:
     trainer: Trainer = build(config.trainer, "trainer", logger=False, enable_checkpointing=False)
     devices, device = trainer.world_size, trainer.strategy.root_device
     data: ImageDataModule = build(config.data, "data")
+    data.prepare_data()
+    data.setup()
     share = max(1, data.batch_size // devices)
     log.info(f"model.num_filters=auto: timing steps of {share} images on {device}")
     best: Timing | None = None
@@ -143,7 +146,7 @@ def _seconds_per(step: Callable[[], object], device: torch.device) -> float:
     while len(taken) < 4 or sum(taken[1:]) < 1:
         start = time.monotonic()
         step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         taken.append(time.monotonic() - start)
     return statistics.median(taken[1:])

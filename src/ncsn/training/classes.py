@@ -47,7 +47,7 @@ def resolve_classes(config: DictConfig) -> DictConfig:
     if classes is None:
         raise ConfigError(
             f"condition=label: data={data.name} has no labels; digits, mnist and cifar10 have, celeba with "
-            "data.attribute=Smiling, and image_folder with a subfolder for each class"
+            "data.attribute=Smiling, and image_folder with a subfolder for each class and no image outside of them"
         )
     if given not in (None, len(classes)):
         raise ConfigError(f"model.num_classes={given}: data={data.name} has {len(classes)} classes; leave it out")

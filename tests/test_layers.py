@@ -10,7 +10,8 @@ import pytest
 import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
-CORE = ["score", "conditions", "noise", "objectives", "energy", "random", "samplers", "restoration", "networks"]
+CORE = ["score", "conditions", "damage", "noise", "objectives", "energy", "random"]
+CORE += ["samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {
     *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),
     *("torchvision", "sklearn", "torchmetrics", "torch_fidelity", "PIL", "matplotlib", "tensorboard"),

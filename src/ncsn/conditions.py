@@ -11,6 +11,7 @@ from ncsn.random import Draws
 Condition = Callable[[Tensor, Tensor | None, Draws], dict[str, Tensor]]
 """condition(images, labels, draws): (B, C, H, W), int64 (B,) or None -> what the network is given in training.
 
+A label is here; damaged images, with the hole that is left to draw, are in `ncsn.damage`.
 What is dropped, so that the network learns the score given nothing as well, is dropped here.
 """
 

@@ -54,6 +54,39 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Filling:
+    """The score of images that are known but for a hole: another score in the hole, the exact one outside.
+
+    A pixel known to be y has the density N(y, σ²) under noise, and so the score (y − x)/σ². It has no parameters:
+    what is known takes no part in training, and any sampler brings it back to y.
+
+    Attributes:
+        score: s(x, σ), of which only what it says of the hole counts.
+        known: y (B, C, H, W), of which only what lies outside the hole counts.
+        hole: bool (B, 1, H, W), true where pixels are missing.
+    """
+
+    score: Score
+    known: Tensor
+    hole: Tensor
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return torch.where(self.hole, self.score(x, sigma), (self.known - x) / expand(sigma, x) ** 2)
+
+
+def score_given(network: Network, condition: Mapping[str, Tensor]) -> Score:
+    """What objectives and samplers see of a network that is given something.
+
+    Args:
+        network: s(x, σ | condition).
+        condition: what `ncsn.conditions.Condition` returns; `hole` is not for the network, see `Filling`.
+    """
+    given = {name: value for name, value in condition.items() if name != "hole"}
+    score: Score = Given(network, given) if given else network
+    return Filling(score, condition["damaged"], condition["hole"]) if "hole" in condition else score
+
+
+@dataclass(frozen=True)
 class Guided:
     """Classifier-free guidance (Ho & Salimans 2022): s(x, σ | ∅) + g (s(x, σ | condition) − s(x, σ | ∅)).
 

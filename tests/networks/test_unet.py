@@ -114,6 +114,30 @@ def test_augmentation_changes_the_score_of_its_image_and_zeros_are_none() -> Non
             plain(x, sigma, augmentation=told)
 
 
+def test_a_damaged_image_is_seen_at_every_level_and_required() -> None:
+    with torch.no_grad():
+        plain, net, (x, sigma) = small(), small(condition_channels=3), noisy()
+        assert net.state_dict().keys() == plain.state_dict().keys()
+        assert net.network.stem.weight.shape[1] == 6
+        damaged = torch.rand(2, 3, 8, 8)
+        found = net(x, sigma, damaged=damaged)
+        other = net(x, sigma, damaged=torch.stack([damaged[0], 1 - damaged[1]]))
+        torch.testing.assert_close(other[0], found[0])
+        assert not torch.allclose(other[1], found[1])
+        # Beside x its pixels are those of 2·damaged − 1 at every σ.
+        seen = net.network.stem.weight[:, 3:].clone()
+        net.network.stem.weight[:, 3:] = 0
+        blind = net(x, sigma, damaged=damaged)
+        net.network.stem.weight[:, 3:] = seen
+        torch.testing.assert_close(net(x, sigma, damaged=torch.full_like(x, 0.5)), blind)
+        with pytest.raises(ValueError, match=r"damaged: this network restores images, .* damaged=…"):
+            net(x, sigma)
+        with pytest.raises(ValueError, match="damaged: this network is given no image"):
+            plain(x, sigma, damaged=damaged)
+    with pytest.raises(ValueError, match="condition_channels=0: must be at least 1"):
+        small(condition_channels=0)
+
+
 def test_all_of_it_is_learned() -> None:
     found = gradients(small())
     assert found.keys() == dict(small().named_parameters()).keys()

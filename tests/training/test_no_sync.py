@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ncsn import NCSN, noise
+from ncsn import NCSN, UNet, noise
+from ncsn.damage import Multitask
 from ncsn.data import Digits
 from ncsn.objectives import denoising_score_matching
 from ncsn.samplers import AnnealedLangevin, divergence
@@ -101,15 +102,30 @@ def test_what_waits_is_seen() -> None:
     assert names == ["_local_scalar_dense", "index", "_local_scalar_dense", "tolist", "cpu"]
 
 
-@pytest.mark.parametrize("levels", [noise.geometric(num_levels=3), noise.LogNormal()], ids=["ladder", "drawn"])
-def test_no_step_of_training_waits_for_the_device(levels: Any, tmp_path: Path) -> None:
+NARROW: dict[str, Any] = {"image_size": 8, "in_channels": 1, "num_filters": 4, "multipliers": [1], "num_blocks": 1}
+
+
+@pytest.mark.parametrize(
+    ("levels", "condition"),
+    [
+        (noise.geometric(num_levels=3), None),
+        (noise.LogNormal(), None),
+        (noise.LogNormal(), Multitask(["inpaint", "uncrop", "jpeg", "super_resolution"])),
+    ],
+    ids=["ladder", "drawn", "damaged"],
+)
+def test_no_step_of_training_waits_for_the_device(levels: Any, condition: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
+    sigmas = noise.ladder(levels)
     model = ScoreModel(
-        NCSN(noise.ladder(levels), image_size=8, in_channels=1, num_filters=2),
+        NCSN(sigmas, image_size=8, in_channels=1, num_filters=2)
+        if condition is None
+        else UNet(sigmas, **NARROW, attention_resolutions=[], condition_channels=1),
         levels,
         denoising_score_matching,
         partial(torch.optim.Adam, lr=1e-3, fused=True),
         partial(torch.optim.lr_scheduler.ConstantLR, factor=1.0),
+        condition=condition,
     )
     watch = From3To8()  # the callbacks that are called after it are watched at step 8 too
     trainer = Trainer(

@@ -16,6 +16,7 @@ from ncsn.checkpoint.released import Assumptions
 from ncsn.checkpoint.trust import NETWORKS
 from ncsn.conditions import Condition, Label
 from ncsn.config import build, check
+from ncsn.damage import Damage, name_of
 from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import atomically
 
@@ -165,7 +166,10 @@ def _build(config: dict[str, Any], sigmas: Tensor, state: Mapping[str, Tensor], 
 
 def _condition(config: dict[str, Any], network: nn.Module, path: Path) -> Condition | None:
     """What the network is given, of a configuration that has passed `check_targets`."""
+    channels = getattr(network, "condition_channels", None)
     if config.get("condition") is None:
+        if channels is not None:
+            raise DataError(f"{path}: its network is given images, and no condition says which")
         return None
     try:
         condition: Condition = build(
@@ -176,6 +180,8 @@ def _condition(config: dict[str, Any], network: nn.Module, path: Path) -> Condit
     classes = getattr(network, "num_classes", None)
     if isinstance(condition, Label) and condition.num_classes != classes:
         raise DataError(f"{path}: its network has {classes} classes, its condition {condition.num_classes}")
+    if isinstance(condition, Damage) and channels != config["data"]["channels"]:
+        raise DataError(f"{path}: its network is given no images of its data, its condition is {name_of(condition)}")
     return condition
 
 

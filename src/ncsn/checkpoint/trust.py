@@ -50,7 +50,15 @@ SAMPLERS = (
     "ncsn.samplers.PredictorCorrector",
     "ncsn.samplers.UniPC",
 )
-CONDITIONS = ("ncsn.conditions.Label",)
+CONDITIONS = (
+    "ncsn.conditions.Label",
+    "ncsn.damage.Colorize",
+    "ncsn.damage.Inpaint",
+    "ncsn.damage.Jpeg",
+    "ncsn.damage.Multitask",
+    "ncsn.damage.SuperResolution",
+    "ncsn.damage.Uncrop",
+)
 BUILT = {"model": ("network", NETWORKS), "data": ("data set", DATA_SETS), "sampler": ("sampler", SAMPLERS)}
 BUILT |= {"condition": ("condition", CONDITIONS)}  # which only networks that are given one have
 """What is built from a checkpoint, by the keys of its configuration; the rest of it is only read."""

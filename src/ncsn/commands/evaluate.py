@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 
 from ncsn.checkpoint import TrainedScore, Weights, resolve
 from ncsn.config import build, check
+from ncsn.damage import Damage
 from ncsn.data import ImageDataModule
 from ncsn.data.cache import fingerprint
 from ncsn.errors import ConfigError
@@ -193,6 +194,8 @@ def _against(config: DictConfig, score: TrainedScore) -> Network:
     """The network that another is compared with, if that can be done."""
     path = resolve(config.against).resolve()
     other = load(config, path, assume=False)
+    if isinstance(other.condition, Damage):
+        raise ConfigError(f"against={config.against}: restores damaged images; its losses compare with no others")
     if not torch.equal(other.sigmas, score.sigmas):
         raise ConfigError(
             f"against={config.against}: has other noise levels ({_ladder(other.sigmas)}, not "

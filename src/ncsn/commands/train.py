@@ -156,7 +156,7 @@ class Job:
 
 def _checked(config: DictConfig) -> DictConfig:
     """The configuration with values as validated, what the data says of the network, and noise levels in numbers."""
-    config = classes.resolve_augmentation(classes.resolve_classes(check(config, SETTINGS)))
+    config = classes.resolve_conditions(check(config, SETTINGS))
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         stand_in = build_model(levels.with_stand_ins(config))
         try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)

@@ -25,10 +25,9 @@ from torch.utils.checkpoint import checkpoint
 
 from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
-from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample
+from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample, beside, check_sizes
 
 Blocks = Literal["ddpm", "ddpm++"]
-MOST_BLOCKS = 64  # per resolution; a file may state any number, and each block takes time to build
 
 
 class UNet(Preconditioned):
@@ -63,6 +62,8 @@ class UNet(Preconditioned):
             class, and what it takes where no label is given. None for a network without.
         num_augmentation_labels: 9, for a network that is told how its images were augmented, `augmentation` (B, 9);
             where it is not, nothing was done to them (Karras et al. 2022, App. F.2). None for a network without.
+        condition_channels: of the image that the network is always given beside x, `damaged` (B, C, H, W), pixels
+            around [0, 1] (Saharia et al. 2022). None for a network without.
 
     Raises:
         ValueError: a value out of range.
@@ -90,6 +91,7 @@ class UNet(Preconditioned):
         checkpointing: bool = False,
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
+        condition_channels: int | None = None,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -109,13 +111,15 @@ class UNet(Preconditioned):
             checkpointing=checkpointing,
             num_classes=num_classes,
             num_augmentation_labels=num_augmentation_labels,
+            condition_channels=condition_channels,
         )
         super().__init__(network, form, sigmas)
         self.checkpointing, self.num_classes = checkpointing, num_classes
+        self.condition_channels = condition_channels
 
 
 class BareUNet(nn.Module):
-    """F(x, c, label, augmentation) of `UNet`, which has the arguments: (B, C, H, W), numbers (B,) to (B, C, H, W).
+    """F(x, c, label, augmentation, damaged) of `UNet`, which has the arguments: (B, C, H, W), (B,) to (B, C, H, W).
 
     Before training F = 0: the last convolutions of the network, of its blocks and of its attention are zero.
     """
@@ -140,6 +144,7 @@ class BareUNet(nn.Module):
         blocks: Blocks = "ddpm",
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
+        condition_channels: int | None = None,
     ) -> None:
         super().__init__()
         num_groups = num_groups or groups_for(num_filters)
@@ -147,11 +152,11 @@ class BareUNet(nn.Module):
             raise ValueError(f"blocks={blocks}: must be {' or '.join(get_args(Blocks))}")
         if blocks == "ddpm++" and symmetric_padding:
             raise ValueError("symmetric_padding=true: goes with blocks=ddpm, whose convolutions halve the resolution")
-        _check(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
-        labels = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
-        for name, count in labels.items():
+        check_sizes(image_size, in_channels, num_filters, multipliers, num_blocks, dropout, num_groups)
+        given = {"num_classes": num_classes, "num_augmentation_labels": num_augmentation_labels}
+        for name, count in {**given, "condition_channels": condition_channels}.items():
             if count is not None and count < 1:
-                raise ValueError(f"{name}={count}: must be at least 1, or null for a network without labels")
+                raise ValueError(f"{name}={count}: must be at least 1, or null for a network without")
         if not 0 < norm_eps < 1:
             raise ValueError(f"norm_eps={norm_eps}: must lie between 0 and 1")
         if frequency_shift not in (0, 1):
@@ -185,7 +190,8 @@ class BareUNet(nn.Module):
         widths = [num_filters * multiplier for multiplier in multipliers]
         stages = list(zip(sizes, widths, strict=True))
         self.embedding = Embedding(num_filters, width, cosine_first, frequency_shift, num_augmentation_labels)
-        self.stem = Float32Conv(in_channels, num_filters, 3, padding=1)
+        self.condition_channels = condition_channels
+        self.stem = Float32Conv(in_channels + (condition_channels or 0), num_filters, 3, padding=1)
         channels, skips = num_filters, [num_filters]
         down: list[nn.Module] = []
         for size, after in stages:
@@ -229,10 +235,15 @@ class BareUNet(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(
-        self, x: Tensor, c: Tensor, label: Tensor | None = None, augmentation: Tensor | None = None
+        self,
+        x: Tensor,
+        c: Tensor,
+        label: Tensor | None = None,
+        augmentation: Tensor | None = None,
+        damaged: Tensor | None = None,
     ) -> Tensor:
         embedding = F.silu(self._embedded(c, label, augmentation))
-        h = self.stem(x)
+        h = self.stem(beside(x, damaged, self.condition_channels))
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding)
@@ -271,32 +282,3 @@ def groups_for(num_filters: int) -> int:
     """32 as published for 128 filters and more; below, at least four channels make a group."""
     most = min(32, max(num_filters // 4, 1))
     return next(groups for groups in range(most, 0, -1) if num_filters % groups == 0)
-
-
-def _check(
-    image_size: int,
-    in_channels: int,
-    num_filters: int,
-    multipliers: Sequence[int],
-    num_blocks: int,
-    dropout: float,
-    num_groups: int,
-) -> None:
-    if in_channels < 1:
-        raise ValueError(f"in_channels={in_channels}: must be at least 1")
-    if num_filters < 4 or num_filters % 2:
-        raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
-    if not 1 <= len(multipliers) <= 16 or min(multipliers) < 1:
-        raise ValueError(f"multipliers={list(multipliers[:17])}: must be 1 to 16 positive integers")
-    if not 1 <= num_blocks <= MOST_BLOCKS:
-        raise ValueError(f"num_blocks={num_blocks}: must be from 1 to {MOST_BLOCKS}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
-    if num_groups < 1 or num_filters % num_groups:
-        raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
-    factor = 2 ** (len(multipliers) - 1)
-    if image_size < factor or image_size % factor:
-        raise ValueError(
-            f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
-            f"halve it {len(multipliers) - 1} times"
-        )

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from ncsn.networks.blocks import conv3x3
 from ncsn.networks.dropout import Dropout
+
+MOST_BLOCKS = 64  # per resolution; a file may state any number, and each block takes time to build
 
 
 class Embedding(nn.Module):
@@ -169,3 +172,53 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def beside(x: Tensor, damaged: Tensor | None, channels: int | None) -> Tensor:
+    """x (B, C, H, W) with the damaged image as further channels, of a network that is given so many; None for none.
+
+    x is c_in·u, of about unit variance at every σ. The damaged image has no noise of level σ on it: as 2·damaged − 1,
+    in [−1, 1], it has about that variance as it is, and does not fade where σ is large and it says most.
+
+    Raises:
+        ValueError: there is no such image, or the network is given none.
+    """
+    if channels is None and damaged is not None:
+        raise ValueError("damaged: this network is given no image (condition_channels)")
+    if channels is None:
+        return x
+    if damaged is None:
+        raise ValueError(
+            "damaged: this network restores images, and is given the damaged ones, network(x, sigma, damaged=…)"
+        )
+    return torch.cat([x, (2 * damaged - 1).to(x.dtype)], dim=1)
+
+
+def check_sizes(
+    image_size: int,
+    in_channels: int,
+    num_filters: int,
+    multipliers: Sequence[int],
+    num_blocks: int,
+    dropout: float,
+    num_groups: int,
+) -> None:
+    """Raises ValueError for sizes of a U-Net that are none, or do not go together."""
+    if in_channels < 1:
+        raise ValueError(f"in_channels={in_channels}: must be at least 1")
+    if num_filters < 4 or num_filters % 2:
+        raise ValueError(f"num_filters={num_filters}: must be even and at least 4")
+    if not 1 <= len(multipliers) <= 16 or min(multipliers) < 1:
+        raise ValueError(f"multipliers={list(multipliers[:17])}: must be 1 to 16 positive integers")
+    if not 1 <= num_blocks <= MOST_BLOCKS:
+        raise ValueError(f"num_blocks={num_blocks}: must be from 1 to {MOST_BLOCKS}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}: must be at least 0 and below 1")
+    if num_groups < 1 or num_filters % num_groups:
+        raise ValueError(f"num_groups={num_groups}: must divide num_filters={num_filters}")
+    factor = 2 ** (len(multipliers) - 1)
+    if image_size < factor or image_size % factor:
+        raise ValueError(
+            f"image_size={image_size}: must be a multiple of {factor}, since multipliers={list(multipliers)} "
+            f"halve it {len(multipliers) - 1} times"
+        )

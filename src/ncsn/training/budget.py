@@ -16,11 +16,12 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from ncsn.config import as_config_error, build, check
-from ncsn.data import ImageDataModule
+from ncsn.data import Batch, ImageDataModule
 from ncsn.errors import ConfigError
+from ncsn.random import Draws
 from ncsn.runs.folder import global_rank
 from ncsn.training.build import build_model
-from ncsn.training.classes import resolve_classes
+from ncsn.training.classes import resolve_conditions
 from ncsn.training.module import ScoreModel
 from ncsn.training.schedules import seconds_of
 
@@ -76,7 +77,7 @@ def resolve_width(config: DictConfig) -> DictConfig:
             "torchrun or SLURM's tasks, or give a number"
         )
     chosen.model.num_filters = WIDTHS[0]
-    checked = resolve_classes(check(chosen))
+    checked = resolve_conditions(check(chosen))
     with as_config_error("model.num_filters=auto"):
         seconds = seconds_of(checked.trainer.max_time)
     chosen.model.num_filters = _widest(checked, seconds).num_filters
@@ -128,10 +129,12 @@ def _training_step(
     optimizer = model.make_optimizer(model.network.parameters())
     x = torch.rand(batch, data.channels, data.image_size, data.image_size, device=device)
     sigma = model.sigmas[torch.arange(batch, device=device) % len(model.sigmas)]
+    images = Batch(x, 0, torch.zeros(batch, dtype=torch.int64, device=device))
 
     def step() -> None:
         optimizer.zero_grad()
-        model.objective(model.network, x, sigma).mean().backward()
+        score = model.score_for(images, Draws(0, device=device))
+        model.objective(score, x, sigma).mean().backward()
         optimizer.step()
 
     return step

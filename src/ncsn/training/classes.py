@@ -1,15 +1,30 @@
-"""What the data says of the network: its classes, for `condition=label`, and the labels of `data.augment`."""
+"""What the data says of the network: its classes, for `condition=label`, and the labels of `data.augment`; and its
+channels, where it is given damaged images.
+"""
 
 import inspect
 
+import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from ncsn.conditions import Label
-from ncsn.config import build
+from ncsn.config import as_config_error, build
+from ncsn.damage import Damage, name_of
 from ncsn.data import ImageDataModule
 from ncsn.data.augmentation import NUM_LABELS
 from ncsn.errors import ConfigError
+from ncsn.random import Draws
+
+
+def resolve_conditions(config: DictConfig) -> DictConfig:
+    """A checked configuration whose network takes what its condition and its data give.
+
+    Raises:
+        ConfigError: the network does not take it, or the images do not have it.
+        DataError: the images, where these say what the classes are, are missing.
+    """
+    return resolve_damage(resolve_augmentation(resolve_classes(config)))
 
 
 def resolve_classes(config: DictConfig) -> DictConfig:
@@ -62,6 +77,31 @@ def resolve_augmentation(config: DictConfig) -> DictConfig:
         raise ConfigError(f"model.num_augmentation_labels={given}: data.augment has {NUM_LABELS}; leave it out")
     chosen = config.copy()
     chosen.model.num_augmentation_labels = NUM_LABELS
+    return chosen
+
+
+def resolve_damage(config: DictConfig) -> DictConfig:
+    """A checked configuration whose network takes damaged images, where it is given some.
+
+    Raises:
+        ConfigError: it takes none, or these images cannot be damaged so.
+    """
+    condition, given = config.get("condition"), config.model.get("condition_channels")
+    damage = None if condition is None else build(condition, "condition")
+    if not isinstance(damage, Damage):
+        if given is not None:
+            raise ConfigError(
+                f"model.condition_channels={given}: goes with condition=inpaint and other damages; leave it out"
+            )
+        return config
+    name, channels, size = name_of(damage), config.data.channels, config.data.image_size
+    _require_argument(config, "condition_channels", f"condition={name}: {{network}} takes no damaged image")
+    if given not in (None, channels):
+        raise ConfigError(f"model.condition_channels={given}: the images have {channels}; leave it out")
+    with as_config_error(f"condition={name}"):
+        damage(torch.zeros(1, channels, size, size), None, Draws(0))
+    chosen = config.copy()
+    chosen.model.condition_channels = channels
     return chosen
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, distributed, nn
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.conditions import Condition, Label
+from ncsn.damage import Damage
 from ncsn.samplers import DivergedError, Sampler
 from ncsn.sampling.drawing import batches_of, draw
-from ncsn.sampling.tasks import Generate
+from ncsn.sampling.tasks import Generate, Restore, Task
 from ncsn.training.ema import EMA, averaged_weights
 
 T = TypeVar("T")
@@ -62,9 +63,12 @@ def draw_while_training(
     return [batch for _, batch in sorted(item for part, _ in everyone for item in part.items())]
 
 
-def task_while_training(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, num_samples: int) -> Generate:
-    """New images of a network in training; of all classes in turn, if it has some."""
+def task_while_training(trainer: Trainer, pl_module: LightningModule, sampler: Sampler, num_samples: int) -> Task:
+    """New images of a network in training, of all classes in turn, if it has some; or held-out images restored."""
     score = _score(trainer, pl_module)
+    if isinstance(score.condition, Damage):
+        of_each = min(Restore.default_num_samples, num_samples)
+        return Restore(score=score, sampler=sampler, num_images=num_samples // of_each, num_samples=of_each)
     label = "all" if isinstance(score.condition, Label) else None
     return Generate(score=score, sampler=sampler, num_samples=num_samples, label=label)
 

@@ -15,7 +15,7 @@ from ncsn.conditions import Condition
 from ncsn.data import Batch
 from ncsn.networks.dropout import Dropout
 from ncsn.random import Draws, key_to_seed
-from ncsn.score import Given, Score
+from ncsn.score import Score, score_given
 
 Objective = Callable[..., Tensor]
 """objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
@@ -82,7 +82,7 @@ class ScoreModel(LightningModule):
                 if isinstance(module, Dropout):
                     module.rank, module.world_size = rank, world_size
         level, sigma = self._levels(draws, len(x))
-        loss = self.objective(self._score_for(batch, draws), x, sigma, normal=draws.normal)
+        loss = self.objective(self.score_for(batch, draws), x, sigma, normal=draws.normal)
         return {"loss": loss.mean(), "losses": loss.detach(), "level": level}
 
     def _levels(self, draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
@@ -93,12 +93,12 @@ class ScoreModel(LightningModule):
         sigma = self.distribution.draw(draws.uniform(batch))
         return noise.position(sigma, self.sigmas).round().long(), sigma
 
-    def _score_for(self, batch: Batch, draws: Draws) -> Score:
+    def score_for(self, batch: Batch, draws: Draws) -> Score:
         """The score of these images: that of the network given what they are drawn for, and what was done to them."""
         given = {} if self.condition is None else self.condition(batch.images, batch.labels, draws)
         if batch.augmentation is not None:
             given = {**given, "augmentation": batch.augmentation}
-        return Given(self.network, given) if given else self.network
+        return score_given(self.network, given)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.parameters())

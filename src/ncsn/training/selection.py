@@ -8,6 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from ncsn.damage import Damage
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
 from ncsn.evaluation.by_class import drawn_for
@@ -69,6 +70,8 @@ class SelectBest(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Makes what is needed, before any training is spent on what cannot be scored."""
+        if isinstance(getattr(pl_module, "condition", None), Damage):
+            raise ConfigError("callbacks.selection: scores new images, and this network restores damaged ones")
         # Where there is none Lightning has one of its own, whose files are named otherwise.
         if not isinstance(trainer.checkpoint_callback, Checkpoints):
             raise ConfigError("callbacks.selection: chooses among checkpoints, and callbacks.checkpoint is null")

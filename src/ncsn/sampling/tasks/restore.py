@@ -69,8 +69,8 @@ class OfImages(Task):
 
 
 @dataclass(kw_only=True, eq=False)
-class Restore(OfImages):
-    """A task that draws images which agree with what is known."""
+class Held(OfImages):
+    """A task of any network: its chains are held to what is known of an image (Algorithm 2)."""
 
     def __post_init__(self) -> None:
         with as_config_error("sampler"):
@@ -103,7 +103,7 @@ class Restore(OfImages):
 
 
 @dataclass(kw_only=True, eq=False)
-class Inpaint(Restore):
+class Inpaint(Held):
     """Pixels that are missing (Song & Ermon 2019, Fig. 6).
 
     Args:
@@ -151,7 +151,7 @@ class Inpaint(Restore):
 
 
 @dataclass(kw_only=True, eq=False)
-class Uncrop(Restore):
+class Uncrop(Held):
     """The surroundings of a box in the middle.
 
     Args:
@@ -166,7 +166,7 @@ class Uncrop(Restore):
 
 
 @dataclass(kw_only=True, eq=False)
-class Colorize(Restore):
+class Colorize(Held):
     """Colours for grey images, (R + G + B)/3."""
 
     def make_known(self, channels: int, height: int, width: int) -> KnownGrey:
@@ -176,7 +176,7 @@ class Colorize(Restore):
 
 
 @dataclass(kw_only=True, eq=False)
-class SuperResolution(Restore):
+class SuperResolution(Held):
     """Details for images of a lower resolution.
 
     Args:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.conditions import Label
+from ncsn.damage import Damage, name_of
+from ncsn.errors import ConfigError
 from ncsn.random import Draws
 from ncsn.samplers import Sampler, start
 from ncsn.sampling.tasks.labels import chosen_labels
@@ -27,7 +29,8 @@ class Task(ABC):
         guidance: g of `Guided`; 1 for the plain score given the label.
 
     Raises:
-        ConfigError: the network has no such label, or the task has no use for all of them.
+        ConfigError: the network has no such label, or the task has no use for all of them; or it restores damaged
+            images, and the task has none.
     """
 
     score: TrainedScore
@@ -39,8 +42,15 @@ class Task(ABC):
     default_num_samples: ClassVar[int]
     uses_sampler: ClassVar[bool] = True
     takes_all_labels: ClassVar[bool] = False
+    takes_damaged: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        condition = self.score.condition
+        if isinstance(condition, Damage) and not self.takes_damaged:
+            raise ConfigError(
+                f"task: the network restores images (condition={name_of(condition)}) and draws none without a "
+                "damaged one; ncsn sample task=restore draws what it was trained for"
+            )
         self.labels = chosen_labels(self.score.condition, self.label, self.guidance, many=self.takes_all_labels)
         rows = max(len(self.labels), 1)  # by default of one length
         default = -(-self.default_num_samples // rows) * rows

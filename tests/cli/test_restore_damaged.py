@@ -1,0 +1,182 @@
+"""`condition=inpaint` and other damages: training on them, what a checkpoint says, and `task=restore`."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+import ncsn
+from ncsn.checkpoint import TrainedScore
+from ncsn.commands.cli import CONF
+from ncsn.config import check
+from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, Uncrop
+from ncsn.errors import ConfigError, DataError
+from ncsn.random import Draws
+from ncsn.samplers import DPMSolverPP
+from ncsn.sampling.tasks import Generate, Restore
+from ncsn.score import Filling, Given
+from ncsn.training.classes import resolve_conditions
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., Any]
+
+CPU = ["trainer.accelerator=cpu", "trainer.devices=1"]
+QUICK = ["experiment=quick", "model.num_filters=4", "model.multipliers=[1]", "trainer.max_time=null"]
+
+
+@pytest.fixture(scope="module")
+def palette(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of experiment=quick on two damages, with checkpoints at steps 2 and 4."""
+    cwd = tmp_path_factory.mktemp("palette")
+    own = [given for given in tiny if not given.startswith(("noise.", "sampler.", "model."))]
+    changed = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=6", "trainer.max_steps=4"]
+    damages = ["condition=multitask", "condition.damages=[uncrop,jpeg]", "callbacks.checkpoint.save_top_k=-1"]
+    call("train", *QUICK, *own, *changed, *damages, "sampler.steps=2", "scheduler=constant", cwd=cwd)
+    return only_run(cwd)
+
+
+def test_the_checkpoint_carries_its_damage_and_a_run_goes_on_bit_for_bit(
+    palette: Path, call: Command, tmp_path: Path
+) -> None:
+    score = ncsn.load_score(palette)
+    assert score.condition == Multitask(["uncrop", "jpeg"])
+    assert score.config["model"]["condition_channels"] == 1
+    width, height = Image.open(palette / "pictures" / "step_0000002.png").size  # an image: damaged, 4 samples, itself
+    assert width / height == pytest.approx(6, rel=0.1)
+    run = shutil.copytree(palette, tmp_path / "run", symlinks=True)
+    (run / "checkpoints" / "step_0000004.ckpt").unlink()
+    call("train", f"resume={run}", cwd=tmp_path)
+    states = [torch.load(folder / "checkpoints/step_0000004.ckpt") for folder in (run, palette)]
+    for key in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
+
+
+def test_restored_images_lie_between_the_damaged_ones_and_the_originals(
+    palette: Path, call: Command, tmp_path: Path
+) -> None:
+    given = [*CPU, f"ckpt={palette}", "task.num_images=3", "num_samples=2", "sampler.steps=2"]
+    found = {}
+    for name, size in {"uncrop": 4, "jpeg": 6}.items():
+        out = tmp_path / name
+        call(
+            "sample", *given, "task=restore", f"task.damage={name}", f"batch_size={size}", f"out={out}", cwd=tmp_path
+        )
+        with np.load(out / "samples.npz") as file:
+            found[name] = dict(file)
+        assert json.loads((out / "settings.json").read_text())["task"]["damage"] == name
+        width, height = Image.open(out / "grid.png").size
+        assert width / height == pytest.approx(4 / 3, rel=0.05)
+    samples, measured, original = (found["uncrop"][key] for key in ("arr_0", "measured", "original"))
+    assert (samples.shape, measured.shape) == ((6, 8, 8, 1), (3, 8, 8, 1))
+    missing = (measured == 128) & (measured != original)
+    assert 0.3 < missing.mean() < 0.55
+    assert np.array_equal(measured[~missing], original[~missing])
+    rows = samples.reshape(3, 2, 8, 8, 1)
+    known = ~missing & (measured != 128)
+    for i in range(2):
+        assert np.array_equal(rows[:, i][known], original[known])
+    assert not np.array_equal(rows[:, 0], rows[:, 1])
+    lost = np.abs(found["jpeg"]["measured"].astype(int) - original).mean()
+    assert 1 < lost < 40
+    outcome = call("sample", *given, "task=inpaint", f"out={tmp_path / 'none'}", cwd=tmp_path, check=False)
+    assert (outcome.status, "task: the network restores images" in outcome.err) == (2, True), outcome.err
+
+
+@pytest.fixture
+def trained_for(palette: Path) -> Callable[[Any], TrainedScore]:
+    score = ncsn.load_score(palette)
+    return lambda condition: replace(score, condition=condition)
+
+
+def test_an_image_is_damaged_the_same_whatever_is_beside_it(trained_for: Callable[[Any], TrainedScore]) -> None:
+    def given(condition: Any, **options: Any) -> Restore:
+        return Restore(score=trained_for(condition), sampler=DPMSolverPP(steps=2), **options)
+
+    few, many = given(Uncrop(), num_images=2), given(Uncrop(), num_images=5)
+    for name, rows in few.condition.items():
+        assert torch.equal(many.condition[name][:2], rows)
+    other = given(Uncrop(), num_images=5, damage_seed=1)
+    assert not torch.equal(other.condition["damaged"], many.condition["damaged"])
+    assert other.identity != many.identity
+    score = many.score_of(range(3, 9), Draws(0))  # of images 0, 1 and 2, four samples each
+    assert isinstance(score, Filling)
+    assert torch.equal(score.known, many.condition["damaged"][[0, 1, 1, 1, 1, 2]])
+    assert many.num_steps == 3
+    whole = given(Jpeg(), num_images=2)
+    assert isinstance(whole.score_of(range(8), Draws(0)), Given)
+    assert (whole.sampler_of(range(8), Draws(0)), whole.num_steps) == (whole.sampler, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "options", "message"),
+    [
+        (Restore, None, {}, "task=restore: the network was given no damaged images in training"),
+        (Restore, Jpeg(), {"damage": "uncrop"}, "task.damage=uncrop: the network was trained on jpeg"),
+        (Restore, Multitask(["uncrop", "jpeg"]), {"damage": "colorize"}, "the network was trained on uncrop, jpeg"),
+        (Restore, Colorize(), {}, "task: the images have one channel"),
+        (Restore, Jpeg(), {"label": 3}, "label=3: the network was trained without labels"),
+        (Generate, Inpaint(), {}, "task: the network restores images (condition=inpaint)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    kind: Any, condition: Any, options: Any, message: str, trained_for: Callable[[Any], TrainedScore]
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        kind(score=trained_for(condition), sampler=DPMSolverPP(), **options)
+
+
+def resolved(arguments: str) -> Any:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve_conditions(check(compose("train", arguments.split())))
+
+
+@pytest.mark.parametrize("name", ["inpaint", "uncrop", "colorize", "jpeg", "super_resolution", "multitask"])
+def test_every_damage_trains_the_u_net_of_coloured_images(name: str) -> None:
+    config = resolved(f"condition={name} model=unet data=cifar10")
+    assert config.model.condition_channels == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("condition=inpaint", "condition=inpaint: ncsn.networks.NCSN takes no damaged image (condition_channels)"),
+        ("condition=colorize model=unet", "condition=colorize: the images have one channel"),
+        ("condition=multitask model=unet", "damages=['colorize', 'inpaint', 'uncrop', 'jpeg']: colorize: the images"),
+        ("condition=super_resolution condition.factor=3 model=unet", "factor=3: must divide 8×8 pixels"),
+        ("condition=jpeg model=unet model.condition_channels=3", "model.condition_channels=3: the images have 1"),
+        ("model=unet model.condition_channels=1", "model.condition_channels=1: goes with condition=inpaint"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(arguments: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolved(arguments)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (None, "its network is given images, and no condition says which"),
+        ({"_target_": "ncsn.conditions.Label", "num_classes": 3}, "its network has None classes"),
+        ({"_target_": "ncsn.damage.Jpeg", "lowest": 0}, "its condition cannot be built"),
+        ({"_target_": "ncsn.damage.jpeg.jpeg"}, "refused, and nothing in it was run"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(
+    condition: Any, message: str, palette: Path, tmp_path: Path
+) -> None:
+    content = torch.load(palette / "checkpoints" / "last.ckpt")
+    content["hyper_parameters"]["condition"] = condition
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(DataError, match=re.escape(message)):
+        ncsn.load_score(tmp_path / "a.ckpt")

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def with_flops(
     return found
 
 
+@cache
 def limits(where: torch.device) -> dict[str, float]:
     """The speed of a large matrix product on this device, in GFLOP/s, and of a copy, in GB/s read and written."""
     size = 8192 if where.type == "cuda" else 1536

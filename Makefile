@@ -22,7 +22,7 @@ demo: setup  ## train on handwritten digits, sample, and say where the picture i
 	$(BIN)/python train.py experiment=demo hydra.run.dir=$(RUN)
 	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256
 	@echo "and the same network with 20 evaluations per image in place of 97:"
-	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256 sampler=dpmpp_2m sampler.steps=20
+	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256 sampler=ald_30 sampler.evaluations=20
 
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 figC1 figC2 levels
 

@@ -5,6 +5,7 @@
 RUN is a run that was trained with `condition=label`. For each g, images of all classes in turn are drawn and judged
 by the data set's own classifier: the share that it takes for the class that was asked for; precision and recall, the
 shares of samples like real images and of real images like samples (Kynkäänniemi et al. 2019); the Fréchet distance.
+Real images are the held-out ones.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
     data: ImageDataModule = build(node, "data")
     data.prepare_data()
     classifier = Classifier.for_data(data, device=WHERE)
-    reference = Reference.of(data, "train", classifier, Path(data.root, "references"), device=WHERE)
+    reference = Reference.of(data, "val", classifier, Path(data.root, "references"), device=WHERE)
     results: dict[str, Any] = {"data": data.name, "samples": options.samples, "steps": score.step, "by_guidance": {}}
     for g in options.guidance:
         task = Generate(

@@ -91,6 +91,7 @@ def with_flops(
     return found
 
 
+@functools.cache
 def limits(where: torch.device) -> dict[str, float]:
     """The speed of a large matrix product on this device, in GFLOP/s, and of a copy, in GB/s read and written."""
     size = 8192 if where.type == "cuda" else 1536
@@ -105,7 +106,10 @@ def limits(where: torch.device) -> dict[str, float]:
 
 
 def _best(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
     run()
+    if (once := time.perf_counter() - start) > 1:  # bfloat16 without instructions for it
+        return once
     timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
     return min(timer.timeit(2).median for _ in range(7))
 

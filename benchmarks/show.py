@@ -228,10 +228,12 @@ def samplers() -> str:
     if not panels:
         return "Not measured yet."
     figure = Figure(figsize=(4.2 * min(3, len(panels)), 3.6 * -(-len(panels) // 3)), layout="constrained")
-    grid = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).flat
+    grid = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).ravel().tolist()
+    for axes in grid[len(panels) :]:
+        axes.remove()
     for axes, (data, name, by_sampler) in zip(grid, panels, strict=False):
         for sampler, row in by_sampler.items():
-            points = {int(n): statistics.mean(v) for n, v in row.items() if v and None not in v}
+            points = dict(sorted((int(n), statistics.mean(v)) for n, v in row.items() if v and None not in v))
             axes.plot(list(points), list(points.values()), marker=".", label=sampler)
         axes.set(title=f"{data}: {name}", xscale="log", yscale="log", xlabel="evaluations per image")
         axes.set(ylabel="Fréchet distance")

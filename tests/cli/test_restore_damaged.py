@@ -18,6 +18,7 @@ from PIL import Image
 import ncsn
 from ncsn.checkpoint import TrainedScore
 from ncsn.commands.cli import CONF
+from ncsn.commands.train import _check_same_model, _plain
 from ncsn.config import check
 from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, Uncrop
 from ncsn.errors import ConfigError, DataError
@@ -161,6 +162,13 @@ def test_every_damage_trains_the_u_net_of_coloured_images(name: str) -> None:
 def test_what_cannot_be_trained_is_refused(arguments: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         resolved(arguments)
+
+
+def test_a_run_does_not_go_on_with_another_damage() -> None:
+    inpaint, jpeg = (_plain(resolved(f"condition={name} model=unet")) for name in ("inpaint", "jpeg"))
+    _check_same_model(inpaint, inpaint)
+    with pytest.raises(ConfigError, match=r"condition\._target_=ncsn\.damage\.Jpeg: the run to resume has"):
+        _check_same_model(inpaint, jpeg)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_the_loss_of_denoising_is_that_of_the_hole() -> None:
 
 @pytest.mark.parametrize(
     "sampler",
-    [DPMSolverPP(steps=8), Heun(steps=8), DDIM(steps=8), DDPM(steps=8), AnnealedLangevin(5, 1e-4)],
+    [DPMSolverPP(steps=8), Heun(steps=8), DDIM(steps=8), DDPM(steps=8), AnnealedLangevin(100, 1e-4)],
     ids=repr,
 )
 def test_any_sampler_fills_the_hole_and_known_pixels_are_exact(sampler: Any) -> None:

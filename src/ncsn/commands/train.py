@@ -252,7 +252,7 @@ def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
 
 
 def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A checkpoint continues only with the network, the noise levels and the classes it was trained with."""
+    """A checkpoint continues only with the network, the noise levels and the condition it was trained with."""
     for group in ("model", "noise"):
         if not isinstance(before.get(group), dict):
             raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
@@ -260,7 +260,12 @@ def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
             old, new = before[group].get(key), now[group].get(key)
             if old != new:
                 raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
-    for group, key in (("condition", "names"), ("data", "attribute"), ("scheduler", "max_time")):
+    for group, key in (
+        ("condition", "_target_"),
+        ("condition", "names"),
+        ("data", "attribute"),
+        ("scheduler", "max_time"),
+    ):
         old, new = ((config.get(group) or {}).get(key) for config in (before, now))
         if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
             raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")

@@ -58,9 +58,9 @@ class Inpaint(Damage):
             raise ValueError(f"strokes={self.strokes}: must be from 0 to 1")
 
     def __call__(self, images: Tensor, labels: Tensor | None, draws: Draws) -> dict[str, Tensor]:
-        batch, _, *size = images.shape
+        batch, _, height, width = images.shape
         free = draws.uniform(batch, 1, 1, 1) < self.strokes
-        strokes, rectangles = (draw(batch, *size, draws) for draw in (holes.strokes, holes.rectangles))
+        strokes, rectangles = (draw(batch, height, width, draws) for draw in (holes.strokes, holes.rectangles))
         return _filled(images, torch.where(free, strokes, rectangles), draws)
 
 
@@ -69,8 +69,8 @@ class Uncrop(Damage):
     """Half of the image missing, at one of its sides or all around, with equal chance."""
 
     def __call__(self, images: Tensor, labels: Tensor | None, draws: Draws) -> dict[str, Tensor]:
-        batch, _, *size = images.shape
-        return _filled(images, holes.half(batch, *size, draws), draws)
+        batch, _, height, width = images.shape
+        return _filled(images, holes.half(batch, height, width, draws), draws)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`model.num_filters=auto`: the network that a machine trains best in `trainer.max_time`.
+"""`model.num_filters=auto`: a network as wide as `trainer.max_time` allows on this machine.
 
 A wider network learns more from an image and sees fewer of them in the same time. The width chosen is the
 largest with which training still sees enough images, counted from steps that were timed on this machine.
@@ -32,7 +32,7 @@ WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Filters that are tried, from the fewest."""
 
 IMAGES_PER_PARAMETER = 0.15
-"""What training sees at least; see docs/results.md."""
+"""What training sees at least: a choice, by which twenty minutes of a slow core on MNIST get 16 filters."""
 
 
 class Timing(NamedTuple):

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ncsn.restoration.known import Known
-from ncsn.samplers import Sampler, State, num_evaluations
-from ncsn.samplers.state import Holdable, StartsFrom
+from ncsn.restoration.known_at_the_end import KnownAtTheEnd
+from ncsn.samplers import Sampler, State
+from ncsn.samplers.state import Holdable
 from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
-class Restoration:
+class Restoration(KnownAtTheEnd):
     """A sampler whose chains are held to what is known of an image; with annealed Langevin dynamics, Algorithm 2.
 
     The paper inpaints, with a mask m of the known pixels. Here m ⊙ x is any orthogonal projection P(x), and
@@ -42,18 +43,6 @@ class Restoration:
 
     def __post_init__(self) -> None:
         check_can_be_held(self.sampler)
-
-    @property
-    def starts_from(self) -> StartsFrom:
-        return self.sampler.starts_from
-
-    def num_steps(self, num_levels: int) -> int:
-        """Steps of a whole run; the last puts the known part back without noise."""
-        return self.sampler.num_steps(num_levels) + 1
-
-    def num_evaluations(self, num_levels: int) -> int:
-        """Those of the sampler."""
-        return num_evaluations(self.sampler, num_levels)
 
     @torch.no_grad()
     def __call__(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncsn.samplers import Sampler, State, num_evaluations
-from ncsn.samplers.state import StartsFrom
+from ncsn.restoration.known_at_the_end import KnownAtTheEnd
+from ncsn.samplers import State
 from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
-class PutBack:
+class PutBack(KnownAtTheEnd):
     """A sampler after whose last step the known pixels are put back.
 
     Nothing is changed on the way there, so that it can be any sampler.
@@ -23,21 +23,8 @@ class PutBack:
         hole: bool (B, 1, H, W), true where pixels are missing.
     """
 
-    sampler: Sampler
     known: Tensor
     hole: Tensor
-
-    @property
-    def starts_from(self) -> StartsFrom:
-        return self.sampler.starts_from
-
-    def num_steps(self, num_levels: int) -> int:
-        """Steps of a whole run, with the one that puts back."""
-        return self.sampler.num_steps(num_levels) + 1
-
-    def num_evaluations(self, num_levels: int) -> int:
-        """Those of the sampler."""
-        return num_evaluations(self.sampler, num_levels)
 
     @torch.no_grad()
     def __call__(

@@ -1,11 +1,11 @@
 """Schedules of the learning rate, as factors of the optimiser's own."""
 
 import math
-import re
 import time
-from datetime import timedelta
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -72,17 +72,16 @@ _STEPS_PER_READING = 10  # of the clock: telling the others makes a GPU wait
 
 
 def seconds_of(max_time: str | None) -> float:
-    """Seconds of "DD:HH:MM:SS".
+    """Seconds of "DD:HH:MM:SS", as Lightning reads it.
 
     Raises:
         ValueError: it is no such time.
     """
-    found = re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", max_time or "")
-    seconds = 0.0
-    if found is not None:
-        days, hours, minutes, rest = map(int, found.groups())
-        seconds = timedelta(days=days, hours=hours, minutes=minutes, seconds=rest).total_seconds()
-    if seconds <= 0:
+    try:
+        seconds = Timer(max_time).time_remaining()
+    except MisconfigurationException:
+        seconds = None
+    if not seconds:
         raise ValueError(f"max_time={max_time}: must be a time as trainer.max_time has it, DD:HH:MM:SS, and not none")
     return seconds
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -84,6 +85,79 @@ def score_given(network: Network, condition: Mapping[str, Tensor]) -> Score:
     given = {name: value for name, value in condition.items() if name != "hole"}
     score: Score = Given(network, given) if given else network
     return Filling(score, condition["damaged"], condition["hole"]) if "hole" in condition else score
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A network on images larger than its own (MultiDiffusion, Bar-Tal et al. 2023).
+
+    At every call the network sees overlapping tiles, and their scores are averaged with weights sin² that fall to
+    almost zero at the edges of a tile. So samplers see one score of the whole image, and tiles leave no seams. What
+    lies farther apart than a tile is not adapted to each other.
+
+    Attributes:
+        network: s(x, σ | condition) of images of size × size pixels.
+        size: side of a tile.
+        overlap: pixels that neighbouring tiles share at least.
+        grid: tiles begin at multiples of it, as the blocks of JPEG do. What that takes beyond the image is reflected.
+        batch: tiles that the network is given at once, at most.
+
+    Raises:
+        ValueError: a value out of range; when called, if the image is smaller than a tile.
+    """
+
+    network: Network
+    size: int
+    overlap: int
+    grid: int = 1
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.size:
+            raise ValueError(f"overlap={self.overlap}: must be at least 0, and less than size={self.size}")
+        if not 1 <= self.grid <= self.size - self.overlap:
+            raise ValueError(f"grid={self.grid}: must be at least 1, and at most size − overlap")
+        if self.batch < 1:
+            raise ValueError(f"batch={self.batch}: must be at least 1")
+
+    def __call__(self, x: Tensor, sigma: Tensor, **condition: Tensor) -> Tensor:
+        """The score at x (B, C, H, W). Of the condition, what has four axes is cut into tiles as x is."""
+        height, width = x.shape[-2:]
+        x, *_ = whole = [self._padded(v) if v.ndim == 4 else v for v in (x, *condition.values())]
+        total, weight = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
+        edge = torch.arange(1, self.size + 1, device=x.device, dtype=x.dtype) / (self.size + 1)
+        window = (torch.pi * edge).sin() ** 2
+        window = window[:, None] * window
+        corners = [(top, left) for top in self._places(x.shape[-2]) for left in self._places(x.shape[-1])]
+        tiles = [(slice(top, top + self.size), slice(left, left + self.size)) for top, left in corners]
+        for rows, columns in tiles:
+            weight[..., rows, columns] += window
+        cuts = [(row, *tile) for tile in tiles for row in range(len(x))]
+        for first in range(0, len(cuts), self.batch):
+            some = cuts[first : first + self.batch]
+            numbers = torch.tensor([row for row, _, _ in some], device=x.device)
+            images, *given = (
+                torch.stack([v[row, :, rows, columns] for row, rows, columns in some]) if v.ndim == 4 else v[numbers]
+                for v in whole
+            )
+            scores = self.network(images, sigma[numbers], **dict(zip(condition, given, strict=True)))
+            for (row, rows, columns), score in zip(some, scores, strict=True):
+                total[row, :, rows, columns] += window * score
+        return (total / weight)[..., :height, :width]
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """Up to where the last tile ends."""
+        height, width = images.shape[-2:]
+        if min(height, width) < self.size:
+            raise ValueError(f"images of {width}×{height} pixels: smaller than a tile of {self.size}×{self.size}")
+        down, right = ((self.size - side) % self.grid for side in (height, width))
+        return F.pad(images, (0, right, 0, down), mode="reflect") if down or right else images
+
+    def _places(self, side: int) -> list[int]:
+        """Where tiles begin, evenly spread."""
+        last, most = (side - self.size) // self.grid, (self.size - self.overlap) // self.grid
+        gaps = -(-last // most)
+        return [last * i // gaps * self.grid for i in range(gaps + 1)] if gaps else [0]
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Inpaint(Damage):
         batch, _, height, width = images.shape
         free = draws.uniform(batch, 1, 1, 1) < self.strokes
         strokes, rectangles = (draw(batch, height, width, draws) for draw in (holes.strokes, holes.rectangles))
-        return _filled(images, torch.where(free, strokes, rectangles), draws)
+        return filled(images, torch.where(free, strokes, rectangles), draws)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Uncrop(Damage):
 
     def __call__(self, images: Tensor, labels: Tensor | None, draws: Draws) -> dict[str, Tensor]:
         batch, _, height, width = images.shape
-        return _filled(images, holes.half(batch, height, width, draws), draws)
+        return filled(images, holes.half(batch, height, width, draws), draws)
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,6 @@ def name_of(damage: Damage) -> str:
     return names.get(type(damage), type(damage).__name__)
 
 
-def _filled(images: Tensor, hole: Tensor, draws: Draws) -> dict[str, Tensor]:
+def filled(images: Tensor, hole: Tensor, draws: Draws) -> dict[str, Tensor]:
     """Images whose hole holds noise: N(0, 1) in 2x − 1."""
     return {"damaged": torch.where(hole, 0.5 + draws.normal(images) / 2, images), "hole": hole}

@@ -134,7 +134,7 @@ def largest_batch(task: Task, trainer: Trainer) -> int:
     score.network.to(device)
 
     def fits(size: int) -> bool:
-        x, sigma = torch.zeros(size, *score.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
+        x, sigma = torch.zeros(size, *task.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
         try:
             # As it is, not compiled for every size that is tried; compiled it takes less.
             with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):

@@ -1,6 +1,7 @@
 """The images that a task is given: of the data set the network was trained on, or the user's own."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,60 +12,69 @@ from torch import Tensor
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.config import build, check
-from ncsn.data.decoding import EXTENSIONS, DecodedFiles, fit, open_image
+from ncsn.data.decoding import EXTENSIONS, DecodedFiles, fit
 from ncsn.data.module import ImageDataModule
-from ncsn.errors import ConfigError, DataError
+from ncsn.errors import DataError
 from ncsn.files import digest
 
+SPLITS = ("train", "val")
 
-def read_images(score: TrainedScore, images: str, key: str = "images", limit: int | None = None) -> Tensor:
+
+def read_images(
+    score: TrainedScore,
+    images: str,
+    key: str = "images",
+    limit: int | None = None,
+    transform: Callable[[Image.Image], Image.Image] | None = None,
+) -> Tensor:
     """Images as the network knows them, uint8 (N, C, H, W).
 
     Args:
         score: says which data set, and what size.
-        images: "val" or "train", a split of that set; otherwise a file or a folder, whose images are taken in the
-            order of their names, resized and cropped to the square in their middle.
+        images: "val" or "train", a split of that set; otherwise a file or a folder, see `image_files`.
         key: of the task's configuration, for errors.
         limit: so many of them, from the first; None for all.
+        transform: of files; None resizes them, and crops them to the square in their middle.
 
     Raises:
-        DataError: there are no such images.
+        DataError: there are no such images, or they are not of one size.
     """
-    if images in ("train", "val"):
+    if images in SPLITS:
         data = training_data(score)
         data.prepare_data()
         return data.images("train" if images == "train" else "val")[:limit]
+    files = image_files(images, key)[:limit]
+    channels, size, _ = score.image_shape
+    decoded = DecodedFiles(files, channels, transform or (lambda image: fit(image, size)))
+    arrays = [decoded[i] for i in range(len(decoded))]
+    for file, array in zip(files, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            (_, height, width), (_, first_height, first_width) = array.shape, arrays[0].shape
+            raise DataError(
+                f"{file}: {width}×{height} pixels, and {files[0]} has {first_width}×{first_height}; images that are "
+                "not resized must be of one size, so give those of each size on their own"
+            )
+    return torch.from_numpy(np.stack(arrays))
+
+
+def image_files(images: str, key: str = "images") -> list[Path]:
+    """A file, or the images in a folder in the order of their names.
+
+    Raises:
+        DataError: there are none.
+    """
     path = Path(images).expanduser()
     if not path.exists():
         raise DataError(f"task.{key}={images}: no such file or folder; val and train are the network's own data set")
     files = sorted(p for p in path.iterdir() if _is_image(p)) if path.is_dir() else [path]
     if not files:
         raise DataError(f"task.{key}={images}: no images in this folder ({', '.join(EXTENSIONS)})")
-    channels, size, _ = score.image_shape
-    decoded = DecodedFiles(files[:limit], channels, lambda image: fit(image, size))
-    return torch.from_numpy(np.stack([decoded[i] for i in range(len(decoded))]))
+    return files
 
 
 def training_data(score: TrainedScore) -> ImageDataModule:
     """The data module of the run that a network comes from."""
     return build(check(OmegaConf.create({"data": score.config["data"]})).data, "data")
-
-
-def read_mask(path: Path, size: int) -> Tensor:
-    """A mask, (size, size): 1 where the picture is black, 0, missing, where it is white.
-
-    Raises:
-        ConfigError: all of it is black, or all of it white.
-        DataError: it cannot be read.
-    """
-    try:
-        picture: Image.Image = fit(open_image(path, 1), size, "nearest")
-    except Exception as error:  # decoders fail in many ways on bytes that are not theirs
-        raise DataError(f"task.mask={path}: not an image that can be used ({error})") from error
-    missing = torch.from_numpy(np.asarray(picture) >= 128)
-    if missing.all() or not missing.any():
-        raise ConfigError(f"task.mask={path}: must be white where pixels are missing, black elsewhere; it is all one")
-    return (~missing).float()
 
 
 def identity(score: TrainedScore, images: str, given: Tensor) -> str:
@@ -74,7 +84,7 @@ def identity(score: TrainedScore, images: str, given: Tensor) -> str:
         score, images: as `read_images` got them.
         given: what it returned.
     """
-    if images in ("train", "val"):
+    if images in SPLITS:
         return digest(training_data(score).identity("train" if images == "train" else "val"))
     return fingerprint(given)
 

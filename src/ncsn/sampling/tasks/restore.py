@@ -15,7 +15,8 @@ from ncsn.random import Draws
 from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, Tweedie, check_can_be_held
 from ncsn.samplers import Sampler
 from ncsn.samplers.state import Holdable
-from ncsn.sampling.tasks.images import fingerprint, read_images, read_mask
+from ncsn.sampling.tasks.images import fingerprint, read_images
+from ncsn.sampling.tasks.masks import box, by_name, check_fraction, read_mask
 from ncsn.sampling.tasks.task import Task
 
 
@@ -37,12 +38,16 @@ class OfImages(Task):
         super().__post_init__()
         if self.num_images is not None and self.num_images < 1:
             raise ValueError(f"num_images={self.num_images}: must be at least 1, or null for all")
-        self.given = read_images(self.score, self.images, limit=self.num_images).clone()
+        self.given = self.read().clone()
         self.original = to_unit_interval(self.given)
+
+    def read(self) -> Tensor:
+        """The images, uint8 (N, C, H, W)."""
+        return read_images(self.score, self.images, limit=self.num_images)
 
     @property
     def num_chains(self) -> int:
-        return len(self.original) * self.count
+        return len(self.given) * self.count
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -60,8 +65,9 @@ class OfImages(Task):
     def picture(self, samples: Tensor) -> tuple[Tensor, int]:
         count = min(self.count, len(samples))
         rows = samples[: len(samples) // count * count].unflatten(0, (-1, count))
-        measured, original = self.measured[: len(rows), None], self.original[: len(rows), None]
-        return torch.cat([measured, rows, original], dim=1).flatten(0, 1), count + 2
+        measured, *original = (images[: len(rows), None] for images in self.beside.values())
+        columns = [measured, rows, *original]
+        return torch.cat(columns, dim=1).flatten(0, 1), count + len(self.beside)
 
     def of_chains(self, images: Tensor, chains: range, draws: Draws) -> Tensor:
         """The image that each chain belongs to, (B, C, H, W)."""
@@ -122,32 +128,16 @@ class Inpaint(Held):
         return super().settings | {"missing_pixels": fingerprint(self.known.mask)}
 
     def make_known(self, channels: int, height: int, width: int) -> KnownPixels:
-        _check_fraction(self.fraction)
-        mask = torch.ones(height, width)
-        rows, columns = max(1, round(self.fraction * height)), max(1, round(self.fraction * width))
-        path = Path(self.mask).expanduser()
-        match self.mask:
-            case "left":
-                mask[:, :columns] = 0
-            case "right":
-                mask[:, width - columns :] = 0
-            case "top":
-                mask[:rows] = 0
-            case "bottom":
-                mask[height - rows :] = 0
-            case "center":
-                mask = 1 - _box(self.fraction, height, width)
-            case "random":
-                order = Draws(self.mask_seed, "mask").uniform(height * width).argsort()
-                mask.view(-1)[order[: max(1, round(self.fraction * height * width))]] = 0
-            case _ if path.is_file():
-                mask = read_mask(path, height)
-            case _:
+        missing = by_name(self.mask, self.fraction, self.mask_seed, height, width)
+        if missing is None:
+            path = Path(self.mask).expanduser()
+            if not path.is_file():
                 raise ValueError(
                     f"mask={self.mask}: must be left, right, top, bottom, center or random; or a picture, of which "
                     "there is none by this name"
                 )
-        return KnownPixels(mask)
+            missing = read_mask(path, height)
+        return KnownPixels((~missing).float())
 
 
 @dataclass(kw_only=True, eq=False)
@@ -161,8 +151,8 @@ class Uncrop(Held):
     fraction: float = 0.5
 
     def make_known(self, channels: int, height: int, width: int) -> KnownPixels:
-        _check_fraction(self.fraction)
-        return KnownPixels(_box(self.fraction, height, width))
+        check_fraction(self.fraction)
+        return KnownPixels(box(self.fraction, height, width).float())
 
 
 @dataclass(kw_only=True, eq=False)
@@ -220,17 +210,3 @@ class Denoise(OfImages):
 
     def start(self, chains: range, draws: Draws) -> Tensor:
         return self.of_chains(self.start_images, chains, draws)
-
-
-def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction={fraction}: must lie between 0 and 1")
-
-
-def _box(fraction: float, height: int, width: int) -> Tensor:
-    """1 in a box in the middle, 0 around it."""
-    rows, columns = max(1, round(fraction * height)), max(1, round(fraction * width))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    box = torch.zeros(height, width)
-    box[top : top + rows, left : left + columns] = 1
-    return box

@@ -73,9 +73,14 @@ class Task(ABC):
         """Steps of every chain."""
         return self.sampler.num_steps(len(self.score.sigmas))
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of what is drawn."""
+        return self.score.image_shape
+
     def start(self, chains: range, draws: Draws) -> Tensor:
         """Where the chains of these numbers start, (B, C, H, W), on the device of `draws`."""
-        return start(self.sampler, (len(chains), *self.score.image_shape), self.score.sigmas, draws)
+        return start(self.sampler, (len(chains), *self.image_shape), self.score.sigmas, draws)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
         """What drives the chains of these numbers."""

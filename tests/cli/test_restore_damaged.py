@@ -93,6 +93,46 @@ def test_restored_images_lie_between_the_damaged_ones_and_the_originals(
     assert (outcome.status, "task: the network restores images" in outcome.err) == (2, True), outcome.err
 
 
+def test_photographs_by_tiles_on_two_devices_from_where_a_call_was_ended(
+    palette: Path, call: Command, run: Command, tmp_path: Path
+) -> None:
+    """And a trajectory, single files, another seed; by default of 20 evaluations."""
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (11, 20), dtype=np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.jpg", quality=10)
+    given = [f"ckpt={palette}", "task=restore", "task.damage=jpeg", f"task.images={tmp_path / 'photos'}"]
+    given += ["task.damaged=true", "task.size=original", "num_samples=2", "batch_size=3", "trainer.accelerator=cpu"]
+    one, two, other = (tmp_path / name for name in ("one", "two", "other"))
+    outcome = call("sample", *given, "trainer.devices=1", "trajectory=2", f"out={one}", cwd=tmp_path)
+    assert "sampler=recommended: DPM-Solver++(2M), since UNet is of the form edm, clipped as in its" in outcome.out
+    assert json.loads((one / "settings.json").read_text())["sampler"]["steps"] == 20
+    shutil.copytree(one, two)
+    for name in ("batches/00000.npy", "samples.npz", "trajectory.png"):
+        (two / name).unlink()
+    run("sample", *given, "trainer.devices=2", "trajectory=2", "format=png", f"out={two}", cwd=tmp_path)
+    with np.load(one / "samples.npz") as file:
+        samples, measured = file["arr_0"], file["measured"]
+        assert (samples.shape, sorted(file)) == ((4, 11, 20, 1), ["arr_0", "measured"])
+    for folder, arrays in {"images": samples, "measured": measured}.items():
+        files = sorted((two / folder).iterdir())
+        assert np.array_equal([np.asarray(Image.open(f)) for f in files], arrays[..., 0])
+    assert (two / "trajectory.png").read_bytes() == (one / "trajectory.png").read_bytes()
+    assert not (two / "original").exists()
+    call("sample", *given, "trainer.devices=1", "seed=1", "sampler.steps=2", f"out={other}", cwd=tmp_path)
+    with np.load(other / "samples.npz") as file:
+        assert np.array_equal(file["measured"], measured)
+        assert not np.array_equal(file["arr_0"], samples)
+
+
+def test_a_panorama_goes_on_from_held_out_images(palette: Path, call: Command, tmp_path: Path) -> None:
+    given = [*CPU, f"ckpt={palette}", "task=panorama", "task.times=2", "task.num_images=2", "sampler.steps=2"]
+    call("sample", *given, f"out={tmp_path / 'out'}", cwd=tmp_path)
+    with np.load(tmp_path / "out" / "samples.npz") as file:
+        assert file["arr_0"].shape == (2, 8, 16, 1)
+        assert np.array_equal(file["arr_0"][:, :, :8], file["measured"][:, :, :8])
+
+
 @pytest.fixture
 def trained_for(palette: Path) -> Callable[[Any], TrainedScore]:
     score = ncsn.load_score(palette)

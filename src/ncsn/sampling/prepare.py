@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from torch.compiler import set_stance
 
 from ncsn.checkpoint import TrainedScore, load_score
@@ -130,15 +131,13 @@ def largest_batch(task: Task, trainer: Trainer) -> int:
     if device.type != "cuda" or trainer.world_size > 1:
         where = f"{trainer.world_size} devices" if trainer.world_size > 1 else f"a {device.type}"
         raise ConfigError(f"batch_size=auto: looks for what fits on one GPU, not {where}; give a number")
-    score = task.score
-    score.network.to(device)
+    task.score.network.to(device)
 
     def fits(size: int) -> bool:
-        x, sigma = torch.zeros(size, *task.image_shape, device=device), score.sigmas[:1].to(device).expand(size)
         try:
             # As it is, not compiled for every size that is tried; compiled it takes less.
-            with trainer.precision_plugin.forward_context(), torch.no_grad(), set_stance("force_eager"):
-                task.score_of(range(size), Draws(0, device=device))(x, sigma)
+            with trainer.precision_plugin.forward_context(), set_stance("force_eager"), as_config_error("sampler"):
+                first_step(task, size, device)
         except torch.OutOfMemoryError:
             return False
         finally:
@@ -146,6 +145,14 @@ def largest_batch(task: Task, trainer: Trainer) -> int:
         return True
 
     return largest(fits, task.num_chains)
+
+
+def first_step(task: Task, size: int, device: torch.device | str = "cpu") -> Tensor:
+    """So many chains, or as many more as belong together, after their first step, (B, C, H, W)."""
+    chains, draws = range(-(-size // task.together) * task.together), Draws(0, device=device)
+    x, sigmas = task.start(chains, draws), task.score.sigmas.to(device)
+    states = task.sampler_of(chains, draws)(task.score_of(chains, draws), x, sigmas, normal=draws.normal)
+    return next(iter(states)).x
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

@@ -2,6 +2,7 @@
 
 from ncsn.sampling.tasks.damaged import Restore
 from ncsn.sampling.tasks.generate import Generate, Interpolate
+from ncsn.sampling.tasks.panorama import Panorama
 from ncsn.sampling.tasks.restore import Colorize, Denoise, Inpaint, SuperResolution, Uncrop
 from ncsn.sampling.tasks.task import Task
 
@@ -11,6 +12,7 @@ __all__ = [
     "Generate",
     "Inpaint",
     "Interpolate",
+    "Panorama",
     "Restore",
     "SuperResolution",
     "Task",

@@ -1,7 +1,7 @@
 """Images from damaged ones, by a network that was trained on both (Palette, Saharia et al. 2022)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,6 @@ from ncsn.conditions import Condition
 from ncsn.config import as_config_error
 from ncsn.damage import Colorize, Damage, Jpeg, Multitask, SuperResolution, filled, name_of
 from ncsn.data.decoding import fit
-from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.random import Draws
 from ncsn.restoration import PutBack
@@ -61,25 +60,25 @@ class Restore(OfImages):
         self.condition = {name: torch.cat([one[name] for one in given]) for name in given[0]}
 
     def read(self) -> Tensor:
-        size, small = self.score.image_shape[-1], self.damaged and isinstance(self.kind, SuperResolution)
-        factor = self.kind.factor if small and isinstance(self.kind, SuperResolution) else 1
-        transform: Callable[[Image.Image], Image.Image] = lambda image: fit(image, size // factor)  # noqa: E731
-        if self.size == "original" or self._loses_by_resizing:
-            transform = lambda image: image  # noqa: E731
+        size, factor = self.score.image_shape[-1], 1
+        if self.damaged and isinstance(self.kind, SuperResolution):
+            factor = self.kind.factor
+        blocks = self.damaged and isinstance(self.kind, Jpeg)  # which resizing would blur
+        resized = self.size == "network" and not blocks
+        transform = partial(fit, size=size // factor) if resized else _as_it_is
         images = read_images(self.score, self.images, limit=self.num_images, transform=transform)
-        images = images.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
         height, width = images.shape[-2:]
-        if min(height, width) < size:
+        if min(height, width) < size // factor:
             raise DataError(
-                f"task.images={self.images}: {width // factor}×{height // factor} pixels, and the network restores "
-                f"images of {size // factor}×{size // factor} and more; task.size=network enlarges them"
+                f"task.images={self.images}: {width}×{height} pixels, and the network restores images of "
+                f"{size // factor}×{size // factor} and more; enlarge them, or leave them out"
             )
-        if self.size == "network" and (height, width) != (size, size):
+        if self.size == "network" and (height, width) != (size // factor, size // factor):
             raise DataError(
                 f"task.images={self.images}: {width}×{height} pixels, not the network's {size}×{size}, and resizing "
                 "would blur what JPEG has left in them; task.size=original restores them as they are"
             )
-        return images
+        return images.repeat_interleave(factor, -1).repeat_interleave(factor, -2) if factor > 1 else images
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -117,20 +116,15 @@ class Restore(OfImages):
             network = Tiled(network, size, overlap=size // 2, grid=_grid(self.kind, size))
         return score_given(network, self._of_chains(chains, draws))
 
-    @property
-    def _loses_by_resizing(self) -> bool:
-        return self.damaged and isinstance(self.kind, Jpeg)
-
     def _check(self) -> None:
         """Refuses what does not go together, before anything is read."""
-        asked = {"damaged": self.damaged, "mask": self.mask, "size": self.size == "original" and self.size}
-        if isinstance(self.kind, Multitask):
-            for name, value in asked.items():
-                if value:
-                    raise ConfigError(
-                        f"task.{name}={value}: the network was trained on several damages; say which one it is, "
-                        f"task.damage={'|'.join(self.kind.each)}"
-                    )
+        asked = ["task.damaged=true"] * self.damaged + ["task.size=original"] * (self.size == "original")
+        asked += [] if self.mask is None else [f"task.mask={self.mask}"]
+        if isinstance(self.kind, Multitask) and asked:
+            raise ConfigError(
+                f"{asked[0]}: the network was trained on several damages; say which one it is, "
+                f"task.damage={'|'.join(self.kind.each)}"
+            )
         if self.damaged and self.images in SPLITS:
             raise ConfigError(f"task.damaged=true: task.images={self.images} is not damaged; give images of your own")
 
@@ -148,7 +142,7 @@ class Restore(OfImages):
             raise ConfigError("task.damaged=true: give what is missing as task.mask, a picture that is white there")
         if self.size == "original" and self.image_shape != self.score.image_shape:
             raise ConfigError(
-                f"task.size=original: {name_of(self.kind)} makes holes as large as the network's images; give task.mask"
+                f"task.size=original: {name_of(self.kind)} makes holes that are too large for tiles; give task.mask"
             )
         return given
 
@@ -195,6 +189,10 @@ def chosen_damage(condition: Condition | None, name: str | None) -> Damage:
     if name not in each:
         raise ConfigError(f"task.damage={name}: the network was trained on {', '.join(each)}")
     return each[name]
+
+
+def _as_it_is(image: Image.Image) -> Image.Image:
+    return image
 
 
 def _grid(damage: Damage, size: int) -> int:

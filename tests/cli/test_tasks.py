@@ -211,16 +211,6 @@ def test_two_processes_draw_what_one_does(trained: Path, inpainted: Path, run: C
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
-def test_two_processes_finish_where_one_batch_is_missing(
-    trained: Path, inpainted: Path, run: Command, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(inpainted, tmp_path / "samples")
-    (folder / "batches" / "00001.npy").unlink()
-    (folder / "samples.npz").unlink()
-    run("sample", f"ckpt={trained}", "task=inpaint", *FEW, "trainer.devices=2", f"out={folder}", cwd=tmp_path)
-    assert_equal(arrays(folder), arrays(inpainted), atol=1)
-
-
 def test_what_belongs_to_other_settings_never_mixes(
     trained: Path, inpainted: Path, call: Command, tmp_path: Path
 ) -> None:

@@ -113,7 +113,8 @@ class Restore(OfImages):
         size = self.score.image_shape[-1]
         network: Score = self.score.network
         if self.image_shape[1:] != (size, size):
-            network = Tiled(network, size, overlap=size // 2, grid=_grid(self.kind, size))
+            grid = min(_grid(self.kind, size), size)
+            network = Tiled(network, size, overlap=min(size // 2, size - grid), grid=grid)
         return score_given(network, self._of_chains(chains, draws))
 
     def _check(self) -> None:

@@ -35,6 +35,7 @@ DATA_SETS = (
     "ncsn.data.MNIST",
 )
 SAMPLERS = (
+    "ncsn.restoration.Regression",
     "ncsn.samplers.AnnealedLangevin",
     "ncsn.samplers.AnnealedLangevin.from_snr",
     "ncsn.samplers.AnnealedLangevin.released",
@@ -79,6 +80,7 @@ TRAINING = (
     "ncsn.objectives.denoising_score_matching",
     "ncsn.objectives.denoising_with_control_variate",
     "ncsn.objectives.exact_score_matching",
+    "ncsn.objectives.image_regression",
     "ncsn.training.checkpoints.Checkpoints",
     "ncsn.training.ema.EMA",
     "ncsn.training.ema.PowerFunctionEMA",

@@ -10,6 +10,7 @@ To denoise an image whose noise level is known takes no chain: `tweedie(score, x
 from ncsn.restoration.algorithm2 import Restoration, check_can_be_held
 from ncsn.restoration.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.put_back import PutBack
+from ncsn.restoration.regression import Regression
 from ncsn.restoration.tweedie import Tweedie, tweedie
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "KnownGrey",
     "KnownPixels",
     "PutBack",
+    "Regression",
     "Restoration",
     "Tweedie",
     "check_can_be_held",

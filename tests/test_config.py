@@ -35,9 +35,10 @@ OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
     if path.parent.name in GROUPS and path.stem not in ("trained", "recommended", "sampling", "image_folder")
-    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr")  # not for the digits, not alone
+    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr", "data=pairs")  # not alone
 ]
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
+OPTIONS += ["data=pairs data.root=pairs data.image_size=64 condition=pairs"]
 OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
 
 

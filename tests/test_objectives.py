@@ -271,7 +271,9 @@ def test_it_is_half_of_ddpms_simple_loss() -> None:
     score = Preconditioned(Estimate(), "ddpm", ladder)
     found = denoising_score_matching(score, x, ladder[999 - t], normal=lambda _: eps)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
-    found = denoising_score_matching(score, x, ladder[999 - t], norm="l1", normal=lambda _: eps)  # Palette's other loss
+    found = denoising_score_matching(
+        score, x, ladder[999 - t], norm="l1", normal=lambda _: eps
+    )  # Palette's other loss
     expected = (eps - Estimate()(state, t.double())).abs().sum(dim=(1, 2, 3))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 

@@ -33,6 +33,7 @@ DATA_SETS = (
     "ncsn.data.ImageFolder",
     "ncsn.data.LSUN",
     "ncsn.data.MNIST",
+    "ncsn.data.Pairs",
 )
 SAMPLERS = (
     "ncsn.restoration.Regression",
@@ -57,6 +58,7 @@ CONDITIONS = (
     "ncsn.damage.Inpaint",
     "ncsn.damage.Jpeg",
     "ncsn.damage.Multitask",
+    "ncsn.damage.Pairs",
     "ncsn.damage.SuperResolution",
     "ncsn.damage.Uncrop",
 )

@@ -8,6 +8,28 @@ Each is a function of the images and of the draws, so that a run that goes on, o
 them in the same way. All of it is computed for a whole batch, where the batch is; nothing waits for the device.
 """
 
-from ncsn.damage.damages import DAMAGES, Colorize, Damage, Inpaint, Jpeg, Multitask, SuperResolution, Uncrop, name_of
+from ncsn.damage.damages import (
+    DAMAGES,
+    Colorize,
+    Damage,
+    Inpaint,
+    Jpeg,
+    Multitask,
+    Pairs,
+    SuperResolution,
+    Uncrop,
+    name_of,
+)
 
-__all__ = ["DAMAGES", "Colorize", "Damage", "Inpaint", "Jpeg", "Multitask", "SuperResolution", "Uncrop", "name_of"]
+__all__ = [
+    "DAMAGES",
+    "Colorize",
+    "Damage",
+    "Inpaint",
+    "Jpeg",
+    "Multitask",
+    "Pairs",
+    "SuperResolution",
+    "Uncrop",
+    "name_of",
+]

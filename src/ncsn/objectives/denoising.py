@@ -7,7 +7,7 @@ The loss of Karras et al. 2022 is λ(S)‖D − u₀‖² with λ(S) = (S² + d�
 S = 2σ; d = ½ is the standard deviation of the data. As D − u₀ = S (σ s + z), that is 2 (4σ² + d²)/d² times
 ½‖σ s + z‖².
 
-Palette (Saharia et al. 2022, Sec. 3) compares it with the norm L1, ‖ε − z‖₁ = ‖σ s + z‖₁: as good in FID, less diverse.
+Palette (Saharia et al. 2022) compares it with the norm L1, ‖ε − z‖₁ = ‖σ s + z‖₁: as good in FID, less diverse.
 """
 
 from typing import Literal, get_args

@@ -1,7 +1,7 @@
 """Regression of an image on what the network is given of it: Palette's baseline (Saharia et al. 2022).
 
-The mean of all images that a damaged one may come from, E[x | damaged], is what a denoiser estimates of an x̃ that says
-nothing. So the same network is shown x̃ = ½ everywhere, and Tweedie's x̃ + σ² s(x̃, σ) is its estimate;
+The mean of all images that a damaged one may come from, E[x | damaged], is what a denoiser estimates of an x̃ that
+says nothing. So the same network is shown x̃ = ½ everywhere, and Tweedie's x̃ + σ² s(x̃, σ) is its estimate;
 `ncsn.restoration.Regression` draws it.
 """
 

@@ -162,8 +162,8 @@ def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
     assert isinstance(node, dict)
     if score.config["sampler"]["_target_"] == REGRESSION and node.get("_target_") not in (None, REGRESSION):
         raise ConfigError(
-            f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one estimate "
-            "and no score; leave the sampler out"
+            f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one "
+            "estimate and no score; leave the sampler out"
         )
     if node.get("_target_") is None:
         found = score.config["sampler"]

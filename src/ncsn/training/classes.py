@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from ncsn.conditions import Label
 from ncsn.config import as_config_error, build
-from ncsn.damage import Damage, name_of
+from ncsn.damage import Damage, Pairs, name_of
 from ncsn.data import ImageDataModule
 from ncsn.data.augmentation import NUM_LABELS
 from ncsn.errors import ConfigError
@@ -100,8 +100,12 @@ def resolve_damage(config: DictConfig) -> DictConfig:
     _require_argument(config, "condition_channels", f"condition={name}: {{network}} takes no damaged image")
     if given not in (None, channels):
         raise ConfigError(f"model.condition_channels={given}: the images have {channels}; leave it out")
+    of_data, image = str(config.data.get("name")), torch.zeros(1, channels, size, size)
+    if isinstance(damage, Pairs) != getattr(get_object(config.data["_target_"]), "paired", False):
+        raise ConfigError(f"condition={name}: data={of_data}; data=pairs and condition=pairs go together")
+    came = {"damaged": image} if isinstance(damage, Pairs) else {}
     with as_config_error(f"condition={name}"):
-        damage(torch.zeros(1, channels, size, size), None, Draws(0))
+        damage(image, None, Draws(0), **came)
     chosen = config.copy()
     chosen.model.condition_channels = channels
     return chosen

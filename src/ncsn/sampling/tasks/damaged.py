@@ -8,11 +8,13 @@ from torch import Tensor
 
 from ncsn.conditions import Condition
 from ncsn.config import as_config_error
-from ncsn.damage import Damage, Multitask, name_of
+from ncsn.damage import Damage, Multitask, Pairs, name_of
+from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError
 from ncsn.random import Draws
 from ncsn.restoration import PutBack
 from ncsn.samplers import Sampler
+from ncsn.sampling.tasks.images import read_damaged
 from ncsn.sampling.tasks.restore import OfImages
 from ncsn.score import Score, score_given
 
@@ -35,10 +37,14 @@ class Restore(OfImages):
         damage = chosen_damage(self.score.condition, self.damage)
         super().__post_init__()
         with as_config_error("task"):
-            given = [
-                damage(image[None], None, Draws(self.damage_seed, "damage", number))
-                for number, image in enumerate(self.original)
-            ]
+            if isinstance(damage, Pairs):
+                came = to_unit_interval(read_damaged(self.score, self.images, self.given))
+                given = [damage(self.original, None, Draws(self.damage_seed, "damage"), damaged=came)]
+            else:
+                given = [
+                    damage(image[None], None, Draws(self.damage_seed, "damage", number))
+                    for number, image in enumerate(self.original)
+                ]
         self.condition = {name: torch.cat([one[name] for one in given]) for name in given[0]}
 
     @property

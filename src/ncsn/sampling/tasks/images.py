@@ -45,6 +45,21 @@ def read_images(score: TrainedScore, images: str, key: str = "images", limit: in
     return torch.from_numpy(np.stack([decoded[i] for i in range(len(decoded))]))
 
 
+def read_damaged(score: TrainedScore, images: str, given: Tensor) -> Tensor:
+    """What images are damaged to, where the data set has them damaged (`data=pairs`), like `given`.
+
+    Args:
+        score, images: as `read_images` got them. Images of a file or a folder are damaged already.
+        given: what it returned.
+    """
+    if images not in ("train", "val"):
+        return given
+    damaged = training_data(score).damaged("train" if images == "train" else "val")
+    if damaged is None:
+        raise DataError(f"task.images={images}: the network's own data set has no damaged images")
+    return damaged[: len(given)]
+
+
 def training_data(score: TrainedScore) -> ImageDataModule:
     """The data module of the run that a network comes from."""
     return build(check(OmegaConf.create({"data": score.config["data"]})).data, "data")

@@ -49,7 +49,7 @@ class DDPM(Descent):
         if self.betas is not None:
             if len(self.betas) != 2 or self.steps is None:
                 raise ValueError(f"betas={list(self.betas)}: must be two numbers, β₁ and β_T, with steps=T")
-            noise.ddpm(*self.betas, self.steps)
+            self._own(self.steps, *self.betas)
 
     def __call__(
         self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like, hold: Hold = free
@@ -59,12 +59,16 @@ class DDPM(Descent):
             yield from super().__call__(score, x, sigmas, normal=normal, hold=hold)
             return
         noise.check(sigmas)
-        own = noise.ddpm(*self.betas, self.steps).to(sigmas)
+        own = self._own(self.steps, *self.betas).to(sigmas)
         levels = noise.position(own, sigmas).round().int().tolist()
         x = 0.5 + (x - 0.5) * (own[0] / sigmas[0]).to(x.dtype)
         every_level = replace(self, steps=None, betas=None)
         for number, state in enumerate(every_level(score, x, own, normal=normal, hold=hold)):
             yield state._replace(level=levels[number])
+
+    @staticmethod
+    def _own(steps: int, beta_min: float, beta_max: float) -> Tensor:
+        return noise.ddpm(beta_min, beta_max, steps)
 
     def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         for sigma, below in pairwise(sigmas):

@@ -15,6 +15,7 @@ from pydantic import Field
 from ncsn import noise
 from ncsn.config import build, check, slug
 from ncsn.errors import ConfigError
+from ncsn.training.classes import resolve_conditions
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = {
@@ -35,9 +36,10 @@ OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
     if path.parent.name in GROUPS and path.stem not in ("trained", "recommended", "sampling", "image_folder")
-    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr")  # not for the digits, not alone
+    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr", "data=pairs")  # not alone
 ]
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
+OPTIONS += ["data=pairs data.root=pairs data.image_size=64 condition=pairs"]
 OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
 
 
@@ -185,6 +187,33 @@ def test_the_experiment_of_the_vp_sde_is_its_run() -> None:
     assert (config.data.batch_size, config.trainer.max_steps, config.optimizer.lr) == (128, 1_300_000, 2e-4)
     assert (config.trainer.gradient_clip_val, config.scheduler.warmup_steps) == (1536, 5000)
     assert build(config.sampler, "sampler").num_steps(1000) == 1000
+
+
+PALETTE = {  # data, size, batch, steps, parameters
+    "imagenet256": ("ImageFolder", 256, 1024, 1_000_000, 511_803_395),
+    "celeba64": ("CelebA", 64, 128, 200_000, 23_271_235),
+}
+
+
+@pytest.mark.parametrize("run", PALETTE)
+def test_the_experiments_of_palette_are_its_runs(run: str) -> None:
+    kind, size, batch, steps, parameters = PALETTE[run]
+    for task in ("Colorize", "Inpaint", "Uncrop", "Jpeg", "Multitask"):
+        config = resolve_conditions(check(composed(f"experiment=palette_{run}_{task.lower()}")))
+        assert config.name == f"palette_{run}_{task.lower()}"
+        assert config.condition._target_ == f"ncsn.damage.{task}"
+        assert (config.data._target_, config.data.image_size) == (f"ncsn.data.{kind}", size)
+        assert (config.data.batch_size, config.trainer.max_steps) == (batch, steps)
+        assert (config.optimizer.lr, config.scheduler.warmup_steps) == (1e-4, 10_000)
+        assert (config.callbacks.ema.rate, config.callbacks.ema.warmup) == (0.9999, False)
+        assert (config.objective.norm, config.model.form, config.trainer.gradient_clip_val) == ("l2", "ddpm", None)
+    trained, sampler = build(config.noise, "noise"), build(config.sampler, "sampler")
+    assert trained.equal(noise.ddpm(1e-6, 0.01, 2000))
+    assert (sampler.num_steps(2000), sampler.betas) == (1000, [1e-4, 0.09])
+    assert int((noise.ddpm(1e-4, 0.09, 1000) > trained[0]).sum()) == 532  # as the configuration says
+    with torch.device("meta"):
+        network = build(config.model, "model", sigmas=trained)
+    assert sum(p.numel() for p in network.parameters()) == parameters
 
 
 def test_a_data_set_alone_picks_the_papers_width() -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ncsn import noise
 from ncsn.networks import Preconditioned
-from ncsn.objectives import denoising_score_matching
-from ncsn.score import expand
+from ncsn.objectives import denoising_score_matching, image_regression
+from ncsn.restoration import Regression
+from ncsn.score import expand, score_given
 
 SIGMAS = [0.05, 0.5, 3.0]
 SEVERAL = 4.5  # standard errors that a mean may be off
@@ -249,8 +250,12 @@ def test_edms_weight_makes_it_edms_loss() -> None:
     score = Preconditioned(Estimate(), "edm", noise.karras())
     found = denoising_score_matching(score, x, sigma, weight="edm", normal=lambda _: z)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
-    with pytest.raises(ValueError, match="weight=min_snr: must be sigma_squared or edm"):
-        denoising_score_matching(score, x, sigma, weight="min_snr")  # type: ignore[arg-type]
+    error_of_F = (D - u0) / c_out
+    found = denoising_score_matching(score, x, sigma, weight="edm", norm="l1", normal=lambda _: z)
+    torch.testing.assert_close(found, error_of_F.abs().sum(dim=(1, 2, 3)), rtol=1e-6, atol=0)
+    for options, told in {"weight": "sigma_squared or edm", "norm": "l2 or l1"}.items():
+        with pytest.raises(ValueError, match=f"{options}=min_snr: must be {told}"):
+            denoising_score_matching(score, x, sigma, **{options: "min_snr"})  # type: ignore[arg-type]
 
 
 def test_it_is_half_of_ddpms_simple_loss() -> None:
@@ -266,3 +271,38 @@ def test_it_is_half_of_ddpms_simple_loss() -> None:
     score = Preconditioned(Estimate(), "ddpm", ladder)
     found = denoising_score_matching(score, x, ladder[999 - t], normal=lambda _: eps)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    found = denoising_score_matching(
+        score, x, ladder[999 - t], norm="l1", normal=lambda _: eps
+    )  # Palette's other loss
+    expected = (eps - Estimate()(state, t.double())).abs().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+def test_regression_ends_at_the_mean_of_what_was_damaged_and_its_sampler_draws_it() -> None:
+    """Of pixels 0 or 1, given y with P(1 | y) = (1 + y)/3, what a weight for each y learns is that probability."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (4000, 1, 1, 1), generator=generator).double()
+    x = (torch.rand(y.shape, generator=generator) < (1 + y) / 3).double()
+    weight, sigma = torch.zeros(2, dtype=torch.float64, requires_grad=True), torch.ones(len(x)).double()
+
+    def network(x: Tensor, sigma: Tensor, damaged: Tensor) -> Tensor:
+        return weight[damaged.long()] - x
+
+    loss = image_regression(score_given(network, {"damaged": y}), x, sigma)
+    torch.testing.assert_close(loss, (x**2).flatten() / 2)  # at weight 0 the estimate is 0
+    loss.mean().backward()
+    assert weight.grad is not None
+    # The loss is quadratic, and the share of each y its curvature: a step of Newton's is its minimum.
+    counts = torch.stack([y == 0, y == 1]).flatten(1).double().mean(1)
+    learned = weight.detach() - weight.grad / counts
+    means = torch.stack([x[y == 0].mean(), x[y == 1].mean()])
+    torch.testing.assert_close(learned, means)
+    assert means[1] - means[0] > 0.25
+    with torch.no_grad():
+        weight.copy_(learned)
+    start, damaged = torch.randn(2, 1, 1, 1).double(), torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    (state,) = Regression()(score_given(network, {"damaged": damaged}), start, torch.ones(1))
+    torch.testing.assert_close(state.x.flatten(), means)
+    hole = torch.zeros(2, 1, 1, 1, dtype=torch.bool)
+    known = score_given(network, {"damaged": damaged, "hole": hole})
+    assert not image_regression(known, damaged.double(), sigma[:2]).any()  # outside of a hole there is no loss

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ncsn.random import Draws
 
-Condition = Callable[[Tensor, Tensor | None, Draws], dict[str, Tensor]]
+Condition = Callable[..., dict[str, Tensor]]
 """condition(images, labels, draws): (B, C, H, W), int64 (B,) or None -> what the network is given in training.
 
-A label is here; damaged images, with the hole that is left to draw, are in `ncsn.damage`.
+A label is here; damaged images, with the hole that is left to draw, are in `ncsn.damage`. Where images come with
+damaged ones it is condition(images, labels, draws, damaged=…).
 What is dropped, so that the network learns the score given nothing as well, is dropped here.
 """
 

@@ -11,6 +11,7 @@ from densities import Gaussian, Mixture
 from torch import Tensor
 
 from ncsn import noise
+from ncsn.networks import Preconditioned
 from ncsn.random import Draws
 from ncsn.samplers import (
     DDIM,
@@ -135,6 +136,22 @@ def test_ddpm_is_its_own_loop(variance: Any, clip: bool) -> None:
             beta = betas[t] if variance == "fixed_large" else (1 - before) / (1 - kept[t]) * betas[t]
             x = x + beta.sqrt() * normal(x)
     torch.testing.assert_close(found, (x + 1) / 2, rtol=1e-10, atol=1e-10)
+
+
+def test_ddpm_samples_with_a_schedule_of_its_own() -> None:
+    """As Palette does, whose begins above the levels of training; here with fewer levels."""
+    trained, own = noise.ddpm(1e-6, 0.01, 2000), noise.ddpm(1e-4, 0.09, 300)
+    assert own[0] > 5 * trained[0]
+    palette = DDPM(300, betas=[1e-4, 0.09], variance="fixed_large", clip=True)
+    x = begin(20, float(trained[0]))
+    states = list(palette(MIXTURE.score, x, trained, normal=noise_of(1)))
+    assert (len(states), palette.num_steps(2000)) == (300, 300)
+    assert [state.level for state in states[:40]] == [0] * 40  # the nearest of training's
+    begun = 0.5 + (x - 0.5) * float(own[0] / trained[0])
+    plain = DDPM(variance="fixed_large", clip=True)
+    torch.testing.assert_close(states[-1].x, last(plain(MIXTURE.score, begun, own, normal=noise_of(1))))
+    network = Preconditioned(lambda x, c: x.tanh() + c.view(-1, 1) / 2000, "ddpm", trained)  # type: ignore[arg-type]
+    assert last(palette(network, x[:4].float(), trained, normal=noise_of(1))).isfinite().all()
 
 
 def test_ddim_is_euler_or_ancestral_sampling() -> None:
@@ -340,6 +357,8 @@ def test_they_are_watched(kind: Any) -> None:
     ("kind", "settings", "message"),
     [
         (DDPM, {"variance": "learned"}, "variance=learned: must be fixed_small or fixed_large"),
+        (DDPM, {"betas": [1e-4, 0.02]}, r"betas=\[0.0001, 0.02\]: must be two numbers, β₁ and β_T, with steps=T"),
+        (DDPM, {"betas": [0.1], "steps": 5}, r"betas=\[0.1\]: must be two numbers, β₁ and β_T, with steps=T"),
         (DDIM, {"eta": 1.5}, r"eta=1.5: must be in \[0, 1\]"),
         (Heun, {"churn": -1.0}, "churn=-1.0: must be at least 0"),
         (Heun, {"s_min": 2.0, "s_max": 1.0}, "s_min=2.0, s_max=1.0: must be 0 ≤ s_min ≤ s_max"),

@@ -33,8 +33,10 @@ DATA_SETS = (
     "ncsn.data.ImageFolder",
     "ncsn.data.LSUN",
     "ncsn.data.MNIST",
+    "ncsn.data.Pairs",
 )
 SAMPLERS = (
+    "ncsn.restoration.Regression",
     "ncsn.samplers.AnnealedLangevin",
     "ncsn.samplers.AnnealedLangevin.from_snr",
     "ncsn.samplers.AnnealedLangevin.released",
@@ -56,6 +58,7 @@ CONDITIONS = (
     "ncsn.damage.Inpaint",
     "ncsn.damage.Jpeg",
     "ncsn.damage.Multitask",
+    "ncsn.damage.Pairs",
     "ncsn.damage.SuperResolution",
     "ncsn.damage.Uncrop",
 )
@@ -79,6 +82,7 @@ TRAINING = (
     "ncsn.objectives.denoising_score_matching",
     "ncsn.objectives.denoising_with_control_variate",
     "ncsn.objectives.exact_score_matching",
+    "ncsn.objectives.image_regression",
     "ncsn.training.checkpoints.Checkpoints",
     "ncsn.training.ema.EMA",
     "ncsn.training.ema.PowerFunctionEMA",

@@ -7,6 +7,7 @@ colorize            the grey image, in each of three channels
 jpeg                JPEG of quality 5 to 30, p(Q) ∝ e^{−Q/10}
 super_resolution    the means of blocks of pixels (Saharia et al. 2021, SR3)
 multitask           one of several, with equal chance
+pairs               images that were damaged elsewhere, each with its original
 
 The noise in a hole is N(0, 1) in pixels u = 2x − 1, as the network takes them; there is no channel for the mask.
 """
@@ -176,9 +177,21 @@ class Multitask(Damage):
         return {"damaged": damaged, "hole": hole}
 
 
+@dataclass(frozen=True)
+class Pairs(Damage):
+    """Whatever was done to images that come damaged (`data=pairs`)."""
+
+    def __call__(
+        self, images: Tensor, labels: Tensor | None, draws: Draws, damaged: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        if damaged is None:
+            raise ValueError("the images come without damaged ones, which data=pairs has")
+        return {"damaged": damaged}
+
+
 def name_of(damage: Damage) -> str:
     """As `condition=` has it: "inpaint"; of a class of a user's own, the name of the class."""
-    names = {kind: name for name, kind in [*DAMAGES.items(), ("multitask", Multitask)]}
+    names = {kind: name for name, kind in [*DAMAGES.items(), ("multitask", Multitask), ("pairs", Pairs)]}
     return names.get(type(damage), type(damage).__name__)
 
 

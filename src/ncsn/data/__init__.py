@@ -8,6 +8,7 @@ from ncsn.data.image_folder import ImageFolder
 from ncsn.data.lsun import LSUN
 from ncsn.data.mnist import MNIST
 from ncsn.data.module import ImageDataModule
+from ncsn.data.pairs import Pairs
 from ncsn.data.stream import Batch, BatchStream, OrderedBatches
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "OrderedBatches",
+    "Pairs",
 ]

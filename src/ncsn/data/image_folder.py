@@ -1,5 +1,6 @@
 """Any folder of images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,13 @@ from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 from ncsn.files import digest
 from ncsn.random import key_to_seed
+
+
+def in_split(split: Split, names: Iterable[str], seed: int, val_fraction: float) -> list[str]:
+    """Those of two names or more that belong to a split, sorted; it depends on nothing but the arguments."""
+    order = sorted(names, key=lambda name: key_to_seed(seed, "held out", name))
+    held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
+    return sorted(order[:held_out] if split == "val" else order[held_out:])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,11 +62,7 @@ class ImageFolder(ImageDataModule):
         return f"{self.name}-{digest(self.classes())}"
 
     def files(self, split: Split) -> list[Path]:
-        root, names = Path(self.root), self._names()
-        names.sort(key=lambda name: key_to_seed(self.seed, "held out", name))
-        held_out = min(max(round(len(names) * self.val_fraction), 1), len(names) - 1)
-        chosen = names[:held_out] if split == "val" else names[held_out:]
-        return [root / name for name in sorted(chosen)]
+        return [Path(self.root, name) for name in in_split(split, self._names(), self.seed, self.val_fraction)]
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, np.ndarray | None]:
         images, classes = DecodedFiles(files, self.channels, partial(fit, size=self.image_size)), self.classes()

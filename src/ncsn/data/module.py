@@ -69,6 +69,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     only_size: ClassVar[int | None] = None  # for data sets that come in one size
     only_channels: ClassVar[int | None] = None
+    paired: ClassVar[bool] = False  # whether each image comes with one that is damaged
     cache_keys: ClassVar[tuple[str, ...]] = ("name", "image_size", "channels")  # what the cache depends on
 
     def __post_init__(self) -> None:
@@ -101,6 +102,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def read(self, split: Split, files: list[Path]) -> tuple[np.ndarray | DecodedFiles, np.ndarray | None]:
         """The images of a split, uint8 (N, C, H, W), and their labels, int (N,), or None.
 
+        Of a set that is `paired` they are (N, 2C, H, W): images, and the same damaged.
+
         Raises:
             DataError: a file is damaged, or not what it should be.
         """
@@ -126,7 +129,11 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             DataError: `prepare_data` has not been called.
         """
-        return cache.load_images(self.cache_folder(split))
+        return self._decoded(split)[:, : self.channels]
+
+    def damaged(self, split: Split) -> Tensor | None:
+        """The images of a split as they were damaged, like `images`; None if the set does not have them."""
+        return self._decoded(split)[:, self.channels :] if self.paired else None
 
     def labels(self, split: Split) -> Tensor | None:
         """The labels of a split, int64 (N,), None if the set has none."""
@@ -158,7 +165,7 @@ class ImageDataModule(LightningDataModule, ABC):
             }
             folder = self.cache_folder(split)
             if not cache.is_current(folder, meta):
-                shape = (self.channels, self.image_size, self.image_size)
+                shape = (self.channels * (1 + self.paired), self.image_size, self.image_size)
                 cache.build(folder, meta, partial(self.read, split, files), shape)
 
     def setup(self, stage: str | None = None) -> None:
@@ -177,7 +184,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> BatchStream:
         """The training images as an endless stream of uint8 batches."""
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        images, labels = self.images("train"), self.labels("train")
+        images, labels = self._decoded("train"), self.labels("train")
         fits = images.nbytes <= IN_MEMORY_BYTES
         resident = fits and device.type == "cuda" if self.device_resident == "auto" else self.device_resident
         if resident or fits:
@@ -199,13 +206,14 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> OrderedBatches:
         """The held-out images in order, in uint8 batches."""
-        return OrderedBatches(self.images("val"), self.batch_size, labels=self.labels("val"), **self._share)
+        return OrderedBatches(self._decoded("val"), self.batch_size, labels=self.labels("val"), **self._share)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """On the device: uint8 to float32 in [0, 1], and in training augmentation and dequantisation."""
         images, told = transforms.to_unit_interval(batch.images), None
-        if self.trainer is not None and self.trainer.training:
-            draws = Draws(self.seed, "augment", batch.number, device=images.device, **self._share)
+        training = self.trainer is not None and self.trainer.training
+        draws = Draws(self.seed, "augment", batch.number, device=images.device, **self._share)
+        if training:
             flipped = torch.zeros(len(images), dtype=torch.bool, device=images.device)
             if self.flip:
                 flipped = draws.uniform(len(images)) < 0.5
@@ -213,9 +221,14 @@ class ImageDataModule(LightningDataModule, ABC):
             if self.augment:
                 parameters = augmentation.draw(draws, flipped, self.augment)
                 images, told = augmentation.apply(images, parameters), augmentation.labels(parameters)
-            if self.dequantize:
-                images = transforms.dequantize(images, draws.uniform(*images.shape))
-        return Batch(images, batch.number, batch.labels, told)
+        damaged = images[:, self.channels :] if self.paired else None
+        images = images[:, : self.channels]
+        if training and self.dequantize:
+            images = transforms.dequantize(images, draws.uniform(*images.shape))
+        return Batch(images, batch.number, batch.labels, told, damaged)
+
+    def _decoded(self, split: Split) -> Tensor:
+        return cache.load_images(self.cache_folder(split))
 
     def _require(self, key: str, condition: bool, rule: str) -> None:
         if not condition:

@@ -31,12 +31,15 @@ class Batch(NamedTuple):
         number: its place in the stream, counted from 0 over the whole run.
         labels: the classes of the images, int64 (B,), None if they have none.
         augmentation: what was done to the images, (B, 9), as `ncsn.data.augmentation` labels it; None for nothing.
+        damaged: the images as they were damaged, like `images`, where the data set has them. As a batch leaves the
+            loader they are the last channels of `images`.
     """
 
     images: Tensor
     number: int
     labels: Tensor | None = None
     augmentation: Tensor | None = None
+    damaged: Tensor | None = None
 
 
 class BatchStream:

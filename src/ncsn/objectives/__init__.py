@@ -20,6 +20,8 @@ N(0, σ²I). They differ in what they ask of the network, and in their variance:
     SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative per v
     exact_score_matching                σ²(tr ∇s + ½‖s‖²)                D derivatives
 
+`image_regression` learns no score: of damaged images, it is the baseline that scores are compared with.
+
 In expectation the first two lie D/2 above the others, whatever the network, so that their values can be compared:
 training brings the former down to about ½·D·(something below 1), and the latter towards −½D. For data without
 perturbation whose score exists (toys) there is the bare loss of the paper's eq. 1 and 3,
@@ -29,6 +31,7 @@ perturbation whose score exists (toys) there is the bare loss of the paper's eq.
 from ncsn.objectives.control_variate import denoising_with_control_variate
 from ncsn.objectives.denoising import denoising_score_matching
 from ncsn.objectives.exact import exact_score_matching, exact_score_matching_loss
+from ncsn.objectives.regression import image_regression
 from ncsn.objectives.sliced import SlicedScoreMatching, sliced_score_matching_loss
 
 __all__ = [
@@ -37,5 +40,6 @@ __all__ = [
     "denoising_with_control_variate",
     "exact_score_matching",
     "exact_score_matching_loss",
+    "image_regression",
     "sliced_score_matching_loss",
 ]

@@ -11,6 +11,7 @@ from ncsn.restoration.algorithm2 import Restoration, check_can_be_held
 from ncsn.restoration.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.panorama import Panorama
 from ncsn.restoration.put_back import PutBack
+from ncsn.restoration.regression import Regression
 from ncsn.restoration.tweedie import Tweedie, tweedie
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "KnownPixels",
     "Panorama",
     "PutBack",
+    "Regression",
     "Restoration",
     "Tweedie",
     "check_can_be_held",

@@ -23,7 +23,7 @@ from ncsn.random import Draws
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.sampling.folder import SampleFolder
-from ncsn.sampling.recommended import recommended
+from ncsn.sampling.recommended import REGRESSION, recommended
 from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -167,6 +167,11 @@ def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
     """The sampler asked for; where none is, the checkpoint's own or the recommended one, single settings replaced."""
     node = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(node, dict)
+    if score.config["sampler"]["_target_"] == REGRESSION and node.get("_target_") not in (None, REGRESSION):
+        raise ConfigError(
+            f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one "
+            "estimate and no score; leave the sampler out"
+        )
     if node.get("_target_") is None:
         found = score.config["sampler"]
         if node.pop("recommended", False):

@@ -5,6 +5,9 @@ from typing import Any
 from ncsn.checkpoint import TrainedScore
 from ncsn.networks.forms import Preconditioned
 
+REGRESSION = "ncsn.restoration.Regression"
+"""The sampler of a network that was trained with objective=regression, and of no other."""
+
 # docs/performance.md, "One network, all samplers", is where this comes from.
 _SOLVER = {"_target_": "ncsn.samplers.DPMSolverPP", "steps": 20, "spacing": "karras"}
 
@@ -12,6 +15,8 @@ _SOLVER = {"_target_": "ncsn.samplers.DPMSolverPP", "steps": 20, "spacing": "kar
 def recommended(score: TrainedScore) -> tuple[dict[str, Any], str]:
     """The node of a sampler, and in a line why it is that one."""
     trained, name = score.config["sampler"], type(score.network).__name__
+    if trained["_target_"] == REGRESSION:
+        return trained, "one evaluation, since the network was trained with objective=regression"
     if not isinstance(score.network, Preconditioned):
         return trained, f"the sampler of its training, since {name} knows the levels of its ladder alone"
     clip = {"clip": True} if trained.get("clip") is True else {}

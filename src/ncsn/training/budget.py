@@ -129,7 +129,8 @@ def _training_step(
     optimizer = model.make_optimizer(model.network.parameters())
     x = torch.rand(batch, data.channels, data.image_size, data.image_size, device=device)
     sigma = model.sigmas[torch.arange(batch, device=device) % len(model.sigmas)]
-    images = Batch(x, 0, torch.zeros(batch, dtype=torch.int64, device=device))
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    images = Batch(x, 0, labels, damaged=x if data.paired else None)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -1,5 +1,5 @@
 """What the data says of the network: its classes, for `condition=label`, and the labels of `data.augment`; and its
-channels, where it is given damaged images.
+channels, where it is given damaged images. And what `objective=regression` says of noise and sampler.
 """
 
 import inspect
@@ -10,11 +10,13 @@ from omegaconf import DictConfig
 
 from ncsn.conditions import Label
 from ncsn.config import as_config_error, build
-from ncsn.damage import Damage, name_of
+from ncsn.damage import Damage, Pairs, name_of
 from ncsn.data import ImageDataModule
 from ncsn.data.augmentation import NUM_LABELS
 from ncsn.errors import ConfigError
+from ncsn.objectives import image_regression
 from ncsn.random import Draws
+from ncsn.sampling.recommended import REGRESSION
 
 
 def resolve_conditions(config: DictConfig) -> DictConfig:
@@ -24,7 +26,7 @@ def resolve_conditions(config: DictConfig) -> DictConfig:
         ConfigError: the network does not take it, or the images do not have it.
         DataError: the images, where these say what the classes are, are missing.
     """
-    return resolve_damage(resolve_augmentation(resolve_classes(config)))
+    return resolve_regression(resolve_damage(resolve_augmentation(resolve_classes(config))))
 
 
 def resolve_classes(config: DictConfig) -> DictConfig:
@@ -98,10 +100,33 @@ def resolve_damage(config: DictConfig) -> DictConfig:
     _require_argument(config, "condition_channels", f"condition={name}: {{network}} takes no damaged image")
     if given not in (None, channels):
         raise ConfigError(f"model.condition_channels={given}: the images have {channels}; leave it out")
+    of_data, image = str(config.data.get("name")), torch.zeros(1, channels, size, size)
+    if isinstance(damage, Pairs) != getattr(get_object(config.data["_target_"]), "paired", False):
+        raise ConfigError(f"condition={name}: data={of_data}; data=pairs and condition=pairs go together")
+    came = {"damaged": image} if isinstance(damage, Pairs) else {}
     with as_config_error(f"condition={name}"):
-        damage(torch.zeros(1, channels, size, size), None, Draws(0))
+        damage(image, None, Draws(0), **came)
     chosen = config.copy()
     chosen.model.condition_channels = channels
+    return chosen
+
+
+def resolve_regression(config: DictConfig) -> DictConfig:
+    """A checked configuration with one noise level and one evaluation, where damaged images are regressed on.
+
+    Raises:
+        ConfigError: the network is given no damaged images.
+    """
+    if get_object(config.objective["_target_"]) is not image_regression:
+        return config
+    condition = config.get("condition")
+    if condition is None or not issubclass(get_object(condition["_target_"]), Damage):
+        raise ConfigError(
+            "objective=regression: estimates images from damaged ones; give condition=inpaint or another damage"
+        )
+    chosen = config.copy()
+    chosen.noise = {"_target_": "ncsn.noise.geometric", "sigma_max": 1.0, "sigma_min": 1.0, "num_levels": 1}
+    chosen.sampler = {"_target_": REGRESSION}
     return chosen
 
 

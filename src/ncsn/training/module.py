@@ -95,7 +95,8 @@ class ScoreModel(LightningModule):
 
     def score_for(self, batch: Batch, draws: Draws) -> Score:
         """The score of these images: that of the network given what they are drawn for, and what was done to them."""
-        given = {} if self.condition is None else self.condition(batch.images, batch.labels, draws)
+        came = {} if batch.damaged is None else {"damaged": batch.damaged}
+        given = {} if self.condition is None else self.condition(batch.images, batch.labels, draws, **came)
         if batch.augmentation is not None:
             given = {**given, "augmentation": batch.augmentation}
         return score_given(self.network, given)

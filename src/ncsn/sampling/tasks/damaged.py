@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ncsn.conditions import Condition
 from ncsn.config import as_config_error
-from ncsn.damage import Colorize, Damage, Jpeg, Multitask, SuperResolution, filled, name_of
+from ncsn.damage import Colorize, Damage, Jpeg, Multitask, Pairs, SuperResolution, filled, name_of
 from ncsn.data.decoding import fit
+from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.random import Draws
 from ncsn.restoration import PutBack
 from ncsn.samplers import Sampler
-from ncsn.sampling.tasks.images import SPLITS, fingerprint, image_files, read_images
+from ncsn.sampling.tasks.images import SPLITS, fingerprint, image_files, read_damaged, read_images
 from ncsn.sampling.tasks.masks import by_name, mask_of, read_mask
 from ncsn.sampling.tasks.restore import OfImages
 from ncsn.score import Score, Tiled, score_given
@@ -52,8 +53,11 @@ class Restore(OfImages):
 
     def __post_init__(self) -> None:
         self.kind = chosen_damage(self.score.condition, self.damage)
+        self.damaged |= isinstance(self.kind, Pairs) and self.images not in SPLITS  # who else could damage them?
         self._check()
         super().__post_init__()
+        if isinstance(self.kind, Pairs) and not self.damaged:
+            self.came = to_unit_interval(read_damaged(self.score, self.images, self.given))
         with as_config_error("task"):
             holes = None if self.mask is None else self._holes(self.mask)
             given = [self._given(number, image[None], holes) for number, image in enumerate(self.original)]
@@ -132,7 +136,10 @@ class Restore(OfImages):
     def _given(self, number: int, image: Tensor, holes: Tensor | None) -> dict[str, Tensor]:
         """What the network is given of an image (1, C, H, W), its hole in `holes` (N, 1, H, W) if that is known."""
         draws = Draws(self.damage_seed, "damage", number)
-        given = self.kind(image, None, draws)
+        if isinstance(self.kind, Pairs):
+            given = self.kind(image, None, draws, damaged=image if self.damaged else self.came[number, None])
+        else:
+            given = self.kind(image, None, draws)
         if "hole" not in given:
             if holes is not None:
                 raise ConfigError(f"task.mask={self.mask}: {name_of(self.kind)} misses no pixels; leave it out")

@@ -72,6 +72,19 @@ def image_files(images: str, key: str = "images") -> list[Path]:
     return files
 
 
+def read_damaged(score: TrainedScore, images: str, given: Tensor) -> Tensor:
+    """What images of a split are damaged to, where the data set has them damaged (`data=pairs`), like `given`.
+
+    Args:
+        score, images: as `read_images` got them.
+        given: what it returned.
+    """
+    damaged = training_data(score).damaged("train" if images == "train" else "val")
+    if damaged is None:
+        raise DataError(f"task.images={images}: the network's own data set has no damaged images")
+    return damaged[: len(given)]
+
+
 def training_data(score: TrainedScore) -> ImageDataModule:
     """The data module of the run that a network comes from."""
     return build(check(OmegaConf.create({"data": score.config["data"]})).data, "data")

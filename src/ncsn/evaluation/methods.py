@@ -1,7 +1,7 @@
 """What restores the images of task=restore: the network that was asked for, and those that it is compared with."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +131,14 @@ def _other(config: DictConfig, task: Restore, name: str) -> Method:
     score = prepared.score
     if score.image_shape != task.score.image_shape:
         raise ConfigError(f"against={name}: has images of {score.image_shape}, not {task.score.image_shape}")
-    options: dict[str, Any] = {"score": score, "sampler": prepared.sampler, "num_samples": task.count}
-    options |= {"images": task.images, "num_images": task.num_images}
+    given: dict[str, Any] = {"score": score, "sampler": prepared.sampler}
     restores = isinstance(score.condition, Damage)
     try:
-        other = (
-            Restore(**options, damage=_damage_of(task), damage_seed=task.damage_seed)
-            if restores
-            else Algorithm2(**options, restored=task)
-        )
+        if restores:
+            other: Restore | Algorithm2 = replace(task, **given, damage=_damage_of(task))
+        else:
+            images = {"num_samples": task.count, "images": task.images, "num_images": task.num_images}
+            other = Algorithm2(**given, **images, restored=task)
     except (ConfigError, ValueError, TypeError) as error:
         raise ConfigError(f"against={name}: {error}") from error
     if not torch.equal(other.given, task.given):

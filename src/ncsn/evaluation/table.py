@@ -44,7 +44,7 @@ def _of_restored(record: dict[str, Any], folder: Path) -> str:
     methods = found["methods"]
     columns = list(dict.fromkeys(name for method in methods for name in method["scores"]))
     values = [
-        [f"{method['scores'][name]:.4g}" if name in method["scores"] else "–" for name in columns]
+        [f"{round(method['scores'][name], 6):.4g}" if name in method["scores"] else "–" for name in columns]
         + [str(method.get("network_evaluations") or "–")]
         for method in methods
     ]

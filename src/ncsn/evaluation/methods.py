@@ -137,8 +137,8 @@ def _other(config: DictConfig, task: Restore, name: str) -> Method:
         if restores:
             other: Restore | Algorithm2 = replace(task, **given, damage=_damage_of(task))
         else:
-            images = {"num_samples": task.count, "images": task.images, "num_images": task.num_images}
-            other = Algorithm2(**given, **images, restored=task)
+            given |= {"num_samples": task.count, "images": task.images, "num_images": task.num_images}
+            other = Algorithm2(**given, restored=task)
     except (ConfigError, ValueError, TypeError) as error:
         raise ConfigError(f"against={name}: {error}") from error
     if not torch.equal(other.given, task.given):

@@ -84,6 +84,7 @@ TRAINING = (
     "ncsn.training.ema.PowerFunctionEMA",
     "ncsn.training.levels.FromData",
     "ncsn.training.metrics.Metrics",
+    "ncsn.training.muon.Muon",
     "ncsn.training.pictures.SampleImages",
     "ncsn.training.progress.ProgressBar",
     "ncsn.training.schedules.OverTime",

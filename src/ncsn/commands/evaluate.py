@@ -1,13 +1,11 @@
-"""`ncsn evaluate`: scores of a checkpoint, of all checkpoints of a run, or of images that are there."""
+"""`ncsn evaluate`: scores of a checkpoint, of a run, of restored images, or of images that are there."""
 
-import inspect
 import logging
 import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 from pydantic import Field
@@ -20,8 +18,9 @@ from ncsn.data import ImageDataModule
 from ncsn.data.cache import fingerprint
 from ncsn.errors import ConfigError
 from ncsn.evaluation.evaluator import Evaluator, Network, Origin, curve_settings
-from ncsn.evaluation.features import FeatureNetwork
+from ncsn.evaluation.features import build_features
 from ncsn.evaluation.image_sets import ImageSet, images_of
+from ncsn.evaluation.methods import check_restoring, judged
 from ncsn.evaluation.scores import ALL, FEWEST, Score
 from ncsn.evaluation.table import table
 from ncsn.files import read_record
@@ -42,8 +41,9 @@ SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose
 SETTINGS: dict[str, Any] = {
     "ckpt": str | None,
     "samples": str | None,
-    "against": str | None,
-    "num_samples": Annotated[int, Field(ge=FEWEST)] | None,
+    "against": str | Annotated[list[str], Field(min_length=1)] | None,
+    "num_samples": Annotated[int, Field(ge=1)] | None,
+    "num_images": Annotated[int, Field(ge=1)] | None,
     "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
@@ -72,7 +72,10 @@ def evaluate(config: DictConfig) -> dict[str, float]:
         UserError: the configuration, the checkpoint or the images are not what they should be.
     """
     config = check(config, SETTINGS)
-    _check_combination(config)
+    restores = _task(config) == "Restore"
+    _check_combination(config, restores)
+    if restores:
+        return _of_restored(config)
     if config.samples is not None:
         record = _of_images(config, Path(config.samples).expanduser())
         return {} if record is None else record["scores"]
@@ -108,8 +111,8 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     """The record of samples of a checkpoint, drawn unless they are there."""
     prepared = prepare(config, path)
     score = prepared.score
-    drawn_for = {"label": config.label, "guidance": config.guidance}
-    task = Generate(score=score, sampler=prepared.sampler, num_samples=num_samples, **drawn_for)
+    given = {"score": score, "sampler": prepared.sampler, "num_samples": num_samples}
+    task: Generate = build(config.task, "task", **given, label=config.label, guidance=config.guidance)
     against = None if config.against is None else _against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
     evaluator.try_out(score.image_shape, num_samples)
@@ -125,6 +128,17 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     evaluations = None if has_energy else twice * num_evaluations(prepared.sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
     return _printed(record, folder.path)
+
+
+def _of_restored(config: DictConfig) -> dict[str, float]:
+    """Images that the newest checkpoint has restored, beside those of other methods."""
+    path = resolve(config.ckpt)
+    record, folder = judged(config, path)
+    if record is None:
+        return {}
+    _printed(record, folder)
+    _publish(config, Run.of(path), [record])
+    return record["scores"]
 
 
 def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
@@ -177,19 +191,6 @@ def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     return Evaluator(trainer, network, config.reference, list(config.scores), data=data, kept=kept, **options)
 
 
-def build_features(node: DictConfig, data: ImageDataModule | None) -> FeatureNetwork:
-    """The feature network of a configuration; a classifier is that of the data set.
-
-    Raises:
-        UserError: it is not there and cannot be made.
-    """
-    of_data = "data" in inspect.signature(hydra.utils.get_object(node["_target_"])).parameters
-    if of_data and data is None:
-        raise ConfigError("features=classifier: is a classifier of a data set; name it, say data=cifar10")
-    network: FeatureNetwork = build(node, "features", **({"data": data} if of_data else {}))
-    return network
-
-
 def _against(config: DictConfig, score: TrainedScore) -> Network:
     """The network that another is compared with, if that can be done."""
     path = resolve(config.against).resolve()
@@ -227,14 +228,31 @@ def _publish(config: DictConfig, run: Run | None, records: list[dict[str, Any]])
     refresh_report(run.path)
 
 
-def _check_combination(config: DictConfig) -> None:
+def _task(config: DictConfig) -> str:
+    """Generate or Restore."""
+    name = str(config.task["_target_"]).rpartition(".")[2]
+    if name not in ("Generate", "Restore"):
+        raise ConfigError(f"task: {name} has no scores; those with scores are task=generate and task=restore")
+    return name
+
+
+def _check_combination(config: DictConfig, restores: bool) -> None:
     """Refuses settings that do not go together."""
+    if restores:
+        check_restoring(config)
+        return
     if (config.ckpt is None) == (config.samples is None):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
     usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}
     for key, value in usual.items() if config.ckpt is None else ():
         if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
+    if config.num_images is not None:
+        raise ConfigError(f"num_images={config.num_images}: goes with task=restore")
+    if config.num_samples is not None and config.num_samples < FEWEST:
+        raise ConfigError(f"num_samples={config.num_samples}: must be at least {FEWEST}")
+    if config.against is not None and not isinstance(config.against, str):
+        raise ConfigError(f"against={list(config.against)}: give one checkpoint; several go with task=restore")
     if config.ckpt is not None and Run(Path(config.ckpt).expanduser()).checkpoints():
         if config.out is not None:
             raise ConfigError(

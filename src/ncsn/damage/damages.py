@@ -105,11 +105,13 @@ class Jpeg(Damage):
             )
 
     def __call__(self, images: Tensor, labels: Tensor | None, draws: Draws) -> dict[str, Tensor]:
-        qualities = torch.arange(self.lowest, self.highest + 1, device=images.device)
-        shares = (-qualities / 10).exp()
+        return {"damaged": jpeg(images, self.qualities(len(images), draws))}
+
+    def qualities(self, count: int, draws: Draws) -> Tensor:
+        """Q of so many images, int64 (B,): what `__call__` draws, and all that it draws."""
+        shares = (-torch.arange(self.lowest, self.highest + 1, device=draws.device) / 10).exp()
         upper = shares.cumsum(0)[:-1] / shares.sum()
-        quality = self.lowest + (draws.uniform(len(images), 1) >= upper).sum(1)
-        return {"damaged": jpeg(images, quality)}
+        return self.lowest + (draws.uniform(count, 1) >= upper).sum(1)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """Images to features: what every score is computed from."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
+
+from ncsn.config import build
+from ncsn.data import ImageDataModule
+from ncsn.errors import ConfigError
 
 Device = torch.device | str
 
@@ -51,6 +57,21 @@ class FeatureNetwork(nn.Module):
     def describe(self) -> dict[str, Any]:
         """What the record of a score says about the network; plain values."""
         return {"name": self.name, "checksum": self.checksum}
+
+
+def build_features(node: DictConfig, data: ImageDataModule | None) -> FeatureNetwork:
+    """The feature network of a configuration; a classifier is that of the data set.
+
+    Raises:
+        UserError: it is not there and cannot be made.
+    """
+    from hydra.utils import get_object
+
+    of_data = "data" in inspect.signature(get_object(node["_target_"])).parameters
+    if of_data and data is None:
+        raise ConfigError("features=classifier: is a classifier of a data set; name it, say data=cifar10")
+    network: FeatureNetwork = build(node, "features", **({"data": data} if of_data else {}))
+    return network
 
 
 def extract_batches(

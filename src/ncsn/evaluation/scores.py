@@ -95,7 +95,7 @@ def compute_scores(
     for features in (samples.features, samples.logits, reference.features.features):
         if not features.isfinite().all():
             raise DataError(f"{name}: features that are not finite; the weights of this network are damaged")
-    names = _names(name, len(samples))
+    names = names_of(name, len(samples))
     ours, theirs = samples.features, reference.features.features
     scores: dict[str, float] = {}
     if "score" in which:
@@ -145,7 +145,8 @@ def short_count(count: int) -> str:
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)
 
 
-def _names(network: str, count: int) -> dict[str, str]:
+def names_of(network: str, count: int) -> dict[str, str]:
+    """The names of scores by a feature network of this name, on so many samples."""
     if network == "inception":
         names = {"score": "is", "frechet": "fid", "kid": "kid", "precision": "precision", "recall": "recall"}
     else:

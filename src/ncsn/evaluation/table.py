@@ -8,6 +8,8 @@ MOST_CLASSES = 40  # in a table
 
 def table(record: dict[str, Any], folder: Path) -> str:
     """The scores of a record, with what they depend on."""
+    if "restoration" in record:
+        return _of_restored(record, folder)
     scores, features = record["scores"], record["features"]
     width = max(map(len, scores))
     lines = [""]
@@ -34,6 +36,40 @@ def table(record: dict[str, Any], folder: Path) -> str:
         for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
             lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
     return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+
+
+def _of_restored(record: dict[str, Any], folder: Path) -> str:
+    """A row for each method, a column for each score; where images went through JPEG, one for each few qualities."""
+    found, features = record["restoration"], record["features"]
+    methods = found["methods"]
+    columns = list(dict.fromkeys(name for method in methods for name in method["scores"]))
+    values = [
+        [f"{round(method['scores'][name], 6):.4g}" if name in method["scores"] else "–" for name in columns]
+        + [str(method.get("network_evaluations") or "–")]
+        for method in methods
+    ]
+    lines = ["", *_aligned([method["name"] for method in methods], [*columns, "evaluations"], values)]
+    if bins := found.get("by_quality"):
+        names = ["{}–{}, {} images".format(*entry["quality"], entry["count"]) for entry in bins]
+        by_method = [[f"{value:.4g}" for value in entry["psnr"]] for entry in bins]
+        heads = [method["name"] for method in methods[: len(bins[0]["psnr"])]]
+        lines += ["", *_aligned(names, heads, by_method, "psnr by quality")]
+    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
+    lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
+    images, each = f"{found['num_images']} of {record['reference']['images']}", found["samples_per_image"]
+    lines.append(f"  images     {images}, {found['damage']}, {each} samples of each")
+    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+
+
+def _aligned(rows: list[str], columns: list[str], values: list[list[str]], corner: str = "") -> list[str]:
+    """The lines of a table: names at the left, values below the right ends of their columns."""
+    width = max(map(len, [*rows, corner]))
+    widths = [max(map(len, column)) for column in zip(columns, *values, strict=True)]
+    lines = [(corner, columns), *zip(rows, values, strict=True)]
+    return [
+        f"  {name.ljust(width)}" + "".join(f"  {cell.rjust(w)}" for cell, w in zip(cells, widths, strict=True))
+        for name, cells in lines
+    ]
 
 
 def _by_class(found: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from ncsn.errors import DataError
 from ncsn.files import atomically
 from ncsn.report.diagnostics import diagnostics, neighbours
 from ncsn.report.numbers import in_digits
+from ncsn.report.restoration import restoration
 from ncsn.report.samples import samples
 from ncsn.report.scores import checkpoints, scores
 from ncsn.report.training import curves, header, settings
@@ -20,6 +21,7 @@ SECTIONS = {
     "curves": ("Curves", curves),
     "samples": ("Samples", samples),
     "scores": ("Scores", scores),
+    "restoration": ("Restoration", restoration),
     "checkpoints": ("Checkpoints", checkpoints),
     "neighbours": ("Nearest training images", neighbours),
     "diagnostics": ("Diagnostics", diagnostics),

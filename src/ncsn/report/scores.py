@@ -18,6 +18,10 @@ SCORES = {
     "precision": "Precision",
     "recall": "Recall",
     "accuracy": "Samples classified as their label",
+    "psnr": "PSNR in dB",
+    "ssim": "SSIM",
+    "distance": "Distance to the original",
+    "diversity": "Distance between samples",
 }
 
 
@@ -64,10 +68,10 @@ class Checkpoints(NamedTuple):
 
 
 def scores(run: Contents) -> Scores | None:
-    evaluated = [(folder, folder.evaluation) for folder in run.samples if folder.evaluation]
+    evaluated = [(f, f.evaluation) for f in run.samples if f.evaluation and f.evaluation.restoration is None]
     data = run.node("data")
     published = PUBLISHED.get(f"{node_name(data)} {data.get('category') or ''}".strip())
-    folders = [Scored(heading_of(folder), _scores(e.scores), _protocol(e)) for folder, e in evaluated]
+    folders = [Scored(heading_of(folder), _scores(e.scores), protocol(e)) for folder, e in evaluated]
     by_inception = [(folder, e) for folder, e in evaluated if e.features.get("name") == "inception"]
     own = [_own_row(run, folder, e, published) for folder, e in by_inception] if published else []
     return Scores(folders, published, own) if folders else None
@@ -79,7 +83,7 @@ def checkpoints(run: Contents) -> Checkpoints | None:
     values = [(float(point.step), point.scores.get(curve.criterion)) for point in curve.checkpoints]
     points = sorted((step, value) for step, value in values if value is not None)
     marked = next((point for point in points if point[0] == curve.best), None)
-    title = f"{_label(curve.criterion)} by checkpoint"
+    title = f"{label(curve.criterion)} by checkpoint"
     line = Line(curve.criterion, points, FIRST, dots=len(points) <= 60)
     note = f"Circled: the best checkpoint, step {in_digits(marked[0])}." if marked else ""
     chart = line_chart(title, [line], "step", log_y=True, marked=marked, note=note)
@@ -94,10 +98,10 @@ def checkpoints(run: Contents) -> Checkpoints | None:
 def _scores(values: dict[str, float | None]) -> list[Score]:
     """All but the standard deviations, which stand beside what they belong to."""
     names = [name for name in values if not (name.endswith("_std") and name.removesuffix("_std") in values)]
-    return [Score(_label(name), name, _with_deviation(values, name)) for name in names]
+    return [Score(label(name), name, _with_deviation(values, name)) for name in names]
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """`classifier_frechet_50k` is the Fréchet distance between a classifier's features."""
     parts = name.split("_")
     kind = next((part for part in parts if part in SCORES), None)
@@ -114,7 +118,8 @@ def _with_deviation(values: dict[str, float | None], name: str) -> str:
     return in_digits(value) + (f" ± {in_digits(deviation, digits=2)}" if deviation is not None else "")
 
 
-def _protocol(evaluation: Evaluation) -> list[Fact]:
+def protocol(evaluation: Evaluation) -> list[Fact]:
+    """What scores depend on."""
     features, checkpoint = evaluation.features, evaluation.checkpoint or {}
     reference = {k: v for k, v in evaluation.reference.items() if k not in ("files", "format", "root")}
     path, evaluations = Path(str(checkpoint.get("path", ""))), evaluation.network_evaluations

@@ -57,6 +57,35 @@ class HeldOut:
 
 
 @dataclass
+class Method:
+    """What restored images, or the damaged images or originals themselves."""
+
+    name: str
+    scores: dict[str, float | None]
+    network_evaluations: int | None = None
+
+
+@dataclass
+class Quality:
+    """PSNR of each method in turn, but the originals, from a quality of JPEG to another."""
+
+    quality: tuple[int, int]
+    count: int
+    psnr: list[float]
+
+
+@dataclass
+class Restoration:
+    """Restored images by several methods; see `ncsn.evaluation.restoration`."""
+
+    damage: str
+    num_images: int
+    samples_per_image: int
+    methods: list[Method]
+    by_quality: list[Quality] = field(default_factory=list)
+
+
+@dataclass
 class Evaluation:
     """`evaluation.json`: scores of a folder of samples, and what they depend on."""
 
@@ -77,6 +106,7 @@ class Evaluation:
     by_class: ByClass | None = None
     held_out: HeldOut | None = None
     held_out_against: HeldOut | None = None
+    restoration: Restoration | None = None
 
 
 @dataclass

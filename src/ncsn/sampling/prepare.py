@@ -52,18 +52,20 @@ class Prepared:
         return SampleFolder.beside(self.checkpoint, whole) if out is None else SampleFolder(Path(out), whole)
 
 
-def prepare(config: DictConfig, path: Path) -> Prepared:
+def prepare(config: DictConfig, path: Path, *, beside: bool = False) -> Prepared:
     """Loads a checkpoint and builds the sampler that a configuration asks for.
 
     Args:
         config: checked; its keys weights, authors, trust, data.root, sampler, compile and trainer.precision count.
         path: the checkpoint.
+        beside: the configuration is meant for another network first: single settings that the sampler of this one
+            does not have are left out.
 
     Raises:
         UserError: the checkpoint is not what it should be, or the sampler refuses it.
     """
     score = load(config, path)
-    node = _sampler_node(config, score)
+    node = _sampler_node(config, score, beside)
     sampler: Sampler = build(OmegaConf.create(node), "sampler")
     if getattr(sampler, "needs_energy", False):
         with as_config_error("sampler"):
@@ -163,7 +165,7 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
     return size
 
 
-def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
+def _sampler_node(config: DictConfig, score: TrainedScore, beside: bool) -> dict[str, Any]:
     """The sampler asked for; where none is, the checkpoint's own or the recommended one, single settings replaced."""
     node = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(node, dict)
@@ -177,6 +179,6 @@ def _sampler_node(config: DictConfig, score: TrainedScore) -> dict[str, Any]:
         if node.pop("recommended", False):
             found, why = recommended(score)
             log.info(f"sampler=recommended: {why}")
-        node = found | {k: v for k, v in node.items() if v is not None}
+        node = found | {k: v for k, v in node.items() if v is not None and (k in found or not beside)}
     checked = check(OmegaConf.create({"sampler": node}))
     return {str(k): v for k, v in OmegaConf.to_container(checked.sampler).items()}  # type: ignore[union-attr]

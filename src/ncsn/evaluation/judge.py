@@ -1,0 +1,176 @@
+"""One protocol for restored images, from the images of several methods to `evaluation.json`."""
+
+import importlib.metadata
+import json
+import shutil
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from torch import Tensor
+
+from ncsn.damage import Damage, Jpeg, name_of
+from ncsn.evaluation.evaluator import Origin
+from ncsn.evaluation.extraction import extract_shared
+from ncsn.evaluation.features import FeatureNetwork, extract
+from ncsn.evaluation.image_sets import ImageSet, images_of
+from ncsn.evaluation.restoration import (
+    Originals,
+    Pixels,
+    by_quality,
+    compare_pixels,
+    restoration_scores,
+    scores_of_originals,
+)
+from ncsn.files import digest, one_process_at_a_time, read_record, write_text
+from ncsn.images import to_uint8
+from ncsn.random import Draws
+from ncsn.sampling.tasks import Restore
+from ncsn.sampling.tasks.damaged import chosen_damage
+
+DAMAGED, ORIGINALS = "damaged", "originals"  # names of methods
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The images that a method has restored.
+
+    Attributes:
+        name: of the method.
+        folder: that they lie in.
+        origin: where they come from.
+    """
+
+    name: str
+    folder: Path
+    origin: Origin
+
+    @property
+    def images(self) -> ImageSet:
+        return images_of(self.folder / "samples.npz")
+
+
+class Judge:
+    """Scores the images that several methods have restored, beside the damaged ones and the originals.
+
+    Args:
+        trainer: its devices are used, in full precision.
+        network: makes the features.
+        task: what was restored; of N images, k samples each.
+        labels: the classes of the originals, int64 (N,), if the network is a classifier of them.
+        batch_size: images at a time on a device.
+    """
+
+    def __init__(
+        self, trainer: Trainer, network: FeatureNetwork, task: Restore, labels: Tensor | None, batch_size: int
+    ) -> None:
+        self.trainer, self.network, self.task, self.labels = trainer, network, task, labels
+        self.batch_size = max(batch_size // task.count, 1) * task.count  # the samples of an image are in one batch
+        self.device = trainer.strategy.root_device
+
+    def __call__(self, methods: list[Restored], seconds: dict[str, float]) -> dict[str, Any] | None:
+        """Writes `evaluation.json` beside the images of the first method and returns it; None on later processes.
+
+        What was judged before by the same protocol is not judged again, as with `Evaluator`.
+
+        Args:
+            methods: the first is the one in question.
+            seconds: spent on them before.
+        """
+        first, folder = self.trainer.is_global_zero, methods[0].folder
+        with one_process_at_a_time(folder / "evaluation") if first else nullcontext():
+            protocol = self._protocol(methods)
+            kept = folder / "evaluations" / digest(protocol) / "evaluation.json"
+            record = read_record(kept)
+            known = record is not None and record.get("protocol") == protocol
+            if not self.trainer.strategy.broadcast(known):
+                record = self._judged(methods, protocol, seconds)
+                if record is not None:
+                    write_text(kept, json.dumps(record, indent=2, allow_nan=False))
+                    for method in methods:
+                        shutil.rmtree(self._unfinished(method), ignore_errors=True)
+            if record is None or not first:
+                return None
+            write_text(folder / "evaluation.json", json.dumps(record, indent=2))
+        return record
+
+    def _protocol(self, methods: list[Restored]) -> dict[str, Any]:
+        """What the record depends on."""
+        described = self.network.describe()
+        return {
+            "methods": [{"name": method.name, "samples": method.origin.settings} for method in methods],
+            "features": {"name": described["name"], "checksum": described["checksum"]},
+        }
+
+    def _judged(
+        self, methods: list[Restored], protocol: dict[str, Any], seconds: dict[str, float]
+    ) -> dict[str, Any] | None:
+        start = time.perf_counter()
+        features = [
+            extract_shared(self.trainer, self.network, m.images, self.batch_size, self._unfinished(m))
+            for m in methods
+        ]
+        if not self.trainer.is_global_zero:
+            return None
+        given = self.task.given
+        of_originals = extract(self.network, given.split(self.batch_size), self.device)
+        damaged = torch.from_numpy(to_uint8(self.task.measured)).permute(0, 3, 1, 2)
+        of_damaged = extract(self.network, damaged.split(self.batch_size), self.device)
+        seconds["features"], start = time.perf_counter() - start, time.perf_counter()
+
+        originals, name = Originals(given, of_originals, self.labels), self.network.name
+        pixels = [compare_pixels(damaged.split(self.batch_size), given, 1, self.device)]
+        rows: list[dict[str, Any]] = [
+            {"name": DAMAGED, "scores": restoration_scores(pixels[0], of_damaged, originals, name)}
+        ]
+        for method, found in zip(methods, features, strict=True):
+            assert found is not None
+            batches = method.images.batches(self.batch_size)
+            pixels.append(compare_pixels(batches, given, self.task.count, self.device))
+            scores = restoration_scores(pixels[-1], found, originals, name)
+            rows.append({"name": method.name, "scores": scores} | method.origin.record())
+        rows.append({"name": ORIGINALS, "scores": scores_of_originals(originals, name)})
+        seconds["scores"] = time.perf_counter() - start
+        return (
+            {
+                "protocol": protocol,
+                "scores": rows[1]["scores"],
+                "num_samples": len(given) * self.task.count,
+                "features": self.network.describe(),
+                "samples": str(methods[0].images.path),
+                "reference": {"name": "the originals", "images": self.task.images, "count": len(given)},
+                "restoration": self._restoration(rows, pixels),
+            }
+            | methods[0].origin.record()
+            | {
+                "seconds": {key: round(value, 1) for key, value in seconds.items()},
+                "versions": {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torchmetrics")},
+            }
+        )
+
+    def _restoration(self, rows: list[dict[str, Any]], pixels: list[Pixels]) -> dict[str, Any]:
+        damage, count = self._damage, len(self.task.given)
+        found = {
+            "damage": name_of(damage),
+            "num_images": count,
+            "samples_per_image": self.task.count,
+            "methods": rows,
+        }
+        if isinstance(damage, Jpeg):
+            draws = [Draws(self.task.damage_seed, "damage", number) for number in range(count)]
+            qualities = torch.cat([damage.qualities(1, d) for d in draws])
+            found["by_quality"] = by_quality(qualities, damage, pixels)
+        return found
+
+    @property
+    def _damage(self) -> Damage:
+        return chosen_damage(self.task.score.condition, self.task.damage)
+
+    def _unfinished(self, method: Restored) -> Path:
+        """What an interrupted call leaves behind of the features of a method."""
+        parts = {"samples": method.origin.settings, "network": self.network.checksum, "batch_size": self.batch_size}
+        return method.folder / f".features-{digest(parts)}"

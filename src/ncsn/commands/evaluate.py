@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -20,10 +20,12 @@ from ncsn.errors import ConfigError
 from ncsn.evaluation.evaluator import Evaluator, Network, Origin, curve_settings
 from ncsn.evaluation.features import build_features
 from ncsn.evaluation.image_sets import ImageSet, images_of
+from ncsn.evaluation.likelihood import BITS_PER_DIM, add_bits_per_dim, bits_per_dim_of
 from ncsn.evaluation.methods import check_restoring, judged
 from ncsn.evaluation.scores import ALL, FEWEST, Score
 from ncsn.evaluation.table import table
 from ncsn.files import read_record
+from ncsn.likelihood import Projection
 from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
@@ -47,7 +49,9 @@ SETTINGS: dict[str, Any] = {
     "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
-    "scores": Annotated[list[Score], Field(min_length=1)],
+    "scores": Annotated[list[Score | Literal["bits_per_dim"]], Field(min_length=1)],
+    "num_projections": Annotated[int, Field(ge=1)] | None,
+    "projection": Projection,
     "batch_size": Annotated[int, Field(ge=1)],
     "seed": int,
     "weights": Weights,
@@ -108,7 +112,9 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
 
 
 def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
-    """The record of samples of a checkpoint, drawn unless they are there."""
+    """The record of samples of a checkpoint, drawn unless they are there, and of the likelihoods that it gives."""
+    if set(config.scores) == {BITS_PER_DIM}:
+        return _printed(*bits_per_dim_of(config, path))
     prepared = prepare(config, path)
     score = prepared.score
     given = {"score": score, "sampler": prepared.sampler, "num_samples": num_samples}
@@ -127,6 +133,8 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     twice = 1 if config.guidance in (0, 1) else 2  # given the label, and given nothing
     evaluations = None if has_energy else twice * num_evaluations(prepared.sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
+    if BITS_PER_DIM in config.scores:
+        record = add_bits_per_dim(record, config, path, folder.path)
     return _printed(record, folder.path)
 
 
@@ -188,7 +196,8 @@ def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     root = (config.data.get("root") or "data") if data is None else data.root
     kept = Path(config.references or Path(root, "references")).expanduser()
     options: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
-    return Evaluator(trainer, network, config.reference, list(config.scores), data=data, kept=kept, **options)
+    scores = [score for score in config.scores if score != BITS_PER_DIM]
+    return Evaluator(trainer, network, config.reference, scores, data=data, kept=kept, **options)
 
 
 def _against(config: DictConfig, score: TrainedScore) -> Network:
@@ -247,8 +256,12 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
     for key, value in usual.items() if config.ckpt is None else ():
         if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
-    if config.num_images is not None:
-        raise ConfigError(f"num_images={config.num_images}: goes with task=restore")
+    if config.ckpt is None and BITS_PER_DIM in config.scores:
+        raise ConfigError(
+            f"scores={list(config.scores)}: {BITS_PER_DIM} is of a network, ckpt=…, and not of samples=…"
+        )
+    if config.num_images is not None and BITS_PER_DIM not in config.scores:
+        raise ConfigError(f"num_images={config.num_images}: goes with task=restore and scores=[{BITS_PER_DIM}]")
     if config.num_samples is not None and config.num_samples < FEWEST:
         raise ConfigError(f"num_samples={config.num_samples}: must be at least {FEWEST}")
     if config.against is not None and not isinstance(config.against, str):

@@ -10,13 +10,18 @@ def table(record: dict[str, Any], folder: Path) -> str:
     """The scores of a record, with what they depend on."""
     if "restoration" in record:
         return _of_restored(record, folder)
-    scores, features = record["scores"], record["features"]
+    scores = record["scores"]
     width = max(map(len, scores))
     lines = [""]
     for name, value in scores.items():
         if not name.endswith("_std"):
             spread = f" ± {scores[name + '_std']:.3g}" if f"{name}_std" in scores else ""
             lines.append(f"  {name.ljust(width)}  {value:.5g}{spread}")
+    if "likelihood" in record:
+        lines += _of_likelihood(record["likelihood"])
+    if "features" not in record:
+        return "\n".join([*lines, f"\n  {folder / 'likelihood.json'}"])
+    features = record["features"]
     accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
     reference = record["reference"]
     of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
@@ -36,6 +41,26 @@ def table(record: dict[str, Any], folder: Path) -> str:
         for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
             lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
     return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+
+
+def _of_likelihood(found: dict[str, Any]) -> list[str]:
+    """How well bits per dimension are known, and what they are of; a row for each class, unless there are too many."""
+    known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
+    lines = [
+        f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
+        f"                {found['evaluations']:.4g} evaluations per image",
+    ]
+    by_class = found.get("by_class")
+    if by_class and len(by_class["classes"]) <= MOST_CLASSES:
+        values = [
+            [str(count), f"{bits:.4g}", "–" if error is None else f"{error:.2g}"]
+            for count, bits, error in zip(
+                *(by_class[key] for key in ("counts", "bits_per_dim", "standard_error")), strict=True
+            )
+        ]
+        columns = ["images", "bits_per_dim", "standard error"]
+        lines += ["", *_aligned(by_class["classes"], columns, values, "class")]
+    return lines
 
 
 def _of_restored(record: dict[str, Any], folder: Path) -> str:

@@ -44,7 +44,7 @@ def table(record: dict[str, Any], folder: Path) -> str:
 
 
 def _of_likelihood(found: dict[str, Any]) -> list[str]:
-    """How well bits per dimension are known, and what they are of; a row for each class, unless there are too many."""
+    """What bits per dimension are of, and how well known; a row for each class, unless there are too many."""
     known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
     lines = [
         f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",

@@ -19,6 +19,7 @@ from ncsn.evaluation.restoration import HIGHEST_PSNR
 from ncsn.evaluation.table import table
 from ncsn.images import to_uint8
 from ncsn.random import Draws
+from ncsn.report.restoration import restoration
 from ncsn.runs.contents import Contents
 
 N, K = 20, 2
@@ -92,6 +93,23 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
 
     monkeypatch.setattr(judging, "extract_shared", lambda *_: pytest.fail("computed again"))
     assert judge(methods, {}) == record
+
+
+def test_without_features_there_are_scores_of_pixels_alone(cpu: Trainer, tmp_path: Path) -> None:
+    task, folder = given(Uncrop()), tmp_path / "run" / "samples" / "a"
+    methods = [restored(task.given.repeat_interleave(K, 0), folder, "restored")]
+    whole, alone = (Judge(cpu, network, task, None, batch_size=64)(methods, {}) for network in (Averages(), None))
+    assert whole is not None
+    assert alone is not None
+    assert alone == json.loads((folder / "evaluation.json").read_text())
+    for row, other in zip(alone["restoration"]["methods"], whole["restoration"]["methods"], strict=True):
+        pixels = {name: value for name, value in other["scores"].items() if not name.startswith("averages_")}
+        assert row["scores"] == pixels
+    assert list(alone["scores"]) == ["psnr", "ssim", "pixel_diversity"]
+    assert "\n  features   none\n" in table(alone, folder)
+    page = restoration(Contents.read(tmp_path / "run"))
+    assert page is not None
+    assert [row.name for row in page[0].rows] == ["damaged", "restored", "originals"]
 
 
 def test_other_damages_have_no_qualities_and_labels_give_accuracy(cpu: Trainer, tmp_path: Path) -> None:

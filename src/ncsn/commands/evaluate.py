@@ -241,6 +241,8 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
     if restores:
         check_restoring(config)
         return
+    if config.features.get("_target_") is None:
+        raise ConfigError("features=none: goes with task=restore; samples are scored by their features alone")
     if (config.ckpt is None) == (config.samples is None):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
     usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}

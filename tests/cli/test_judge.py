@@ -129,7 +129,7 @@ WRONG = [
     ("label=3", ["label=3", "task=restore"]),
     ("scores=[frechet]", ["scores=", "task=restore"]),
     ("reference=val", ["reference=val", "task=restore"]),
-    ("data._target_=ncsn.data.MNIST", ["data", "task=restore"]),
+    ("data._target_=ncsn.data.MNIST data.root=x", ["data", "task=restore"]),
     ("task.damaged=true", ["task.damaged=true", "no originals"]),
     ("task.size=original", ["task.size=original", "the network's size"]),
     ("num_images=10", ["num_images=10", "at least 20"]),

@@ -14,6 +14,7 @@ from lightning import Trainer
 from ncsn.damage import Damage, Jpeg, Uncrop
 from ncsn.evaluation import judge as judging
 from ncsn.evaluation.evaluator import Origin
+from ncsn.evaluation.extraction import extract_shared
 from ncsn.evaluation.judge import Judge, Restored
 from ncsn.evaluation.restoration import HIGHEST_PSNR
 from ncsn.evaluation.table import table
@@ -57,7 +58,13 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     perfect = task.given.repeat_interleave(K, 0)
     folder = tmp_path / "run" / "samples" / "perfect"
     methods = [restored(perfect, folder, "restored"), restored(255 - perfect, tmp_path / "poor", "poor")]
-    judge = Judge(cpu, network, task, None, batch_size=6)
+    judge, parts = Judge(cpu, network, task, None, batch_size=6), []
+
+    def extract(*arguments: Any) -> Any:
+        parts.append(arguments[-1])
+        return extract_shared(*arguments)
+
+    monkeypatch.setattr(judging, "extract_shared", extract)
     record = judge(methods, {"sampling": 1.0})
     assert record is not None
     assert record == json.loads((folder / "evaluation.json").read_text())
@@ -68,6 +75,7 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     assert rows["restored"]["ssim"] == pytest.approx(1)
     assert rows["restored"]["averages_distance"] == rows["restored"]["averages_diversity"] == 0
     assert rows["originals"]["averages_diversity"] > 0
+    assert rows["poor"]["averages_distance"] > rows["damaged"]["averages_distance"]
     assert rows["poor"]["psnr"] < rows["damaged"]["psnr"] < HIGHEST_PSNR
 
     damaged, real = to_uint8(task.measured).astype(float), task.given.permute(0, 2, 3, 1).numpy().astype(float)
@@ -89,6 +97,8 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     assert read is not None
     assert read.restoration is not None
     assert [method.name for method in read.restoration.methods] == list(rows)
+    assert len(set(parts)) == 2
+    assert {place.parent for place in parts} == {folder}  # which is locked
     assert not list(tmp_path.rglob(".features-*"))
 
     monkeypatch.setattr(judging, "extract_shared", lambda *_: pytest.fail("computed again"))

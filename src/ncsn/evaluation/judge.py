@@ -179,5 +179,5 @@ class Judge:
     def _unfinished(self, method: Restored, folder: Path) -> Path:
         """What an interrupted call leaves behind of the features of a method, in the folder that is locked."""
         network = None if self.network is None else self.network.checksum
-        parts = {"samples": method.origin.settings, "network": network, "batch_size": self.batch_size}
-        return folder / f".features-{digest(parts)}"
+        parts = {"method": method.name, "samples": method.origin.settings, "network": network}
+        return folder / f".features-{digest(parts | {'batch_size': self.batch_size})}"

@@ -40,7 +40,7 @@ def run(command: list[str]) -> None:
 
 def train(folder: Path, data: str, root: Path, steps: int, options: list[str]) -> Path:
     """A network of so many steps; goes on where it was interrupted."""
-    if not (folder / "checkpoints" / f"step_{steps}.ckpt").is_file():
+    if not (folder / "checkpoints" / f"step_{steps:07d}.ckpt").is_file():
         fixed = ["model.num_filters=16", "scheduler=cosine", "trainer.max_time=null", f"trainer.max_steps={steps}"]
         start = [f"resume={folder}"] if (folder / "checkpoints").is_dir() else [f"hydra.run.dir={folder}", *options]
         common = ["experiment=quick", f"data={data}", f"data.root={root}", *fixed]

@@ -66,6 +66,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("data"))
     parser.add_argument("--folder", type=Path, default=Path("runs/restoration"))
     parser.add_argument("--specialists", action="store_true")
+    parser.add_argument(
+        "--unconditional", type=Path, default=None, help="a run that is there, in place of training one"
+    )
     options = parser.parse_args()
 
     damages, folder, root = DAMAGES[options.data], options.folder.resolve(), options.root.resolve()
@@ -76,7 +79,10 @@ def main() -> None:
     of = {
         name: train(folder / f"{options.data}_{name}", options.data, root, options.steps, how)
         for name, how in kinds.items()
+        if name != "unconditional" or options.unconditional is None
     }
+    if options.unconditional is not None:
+        of["unconditional"] = options.unconditional.resolve()
     found: dict[str, Any] = {"data": options.data, "steps": options.steps, "images": options.images, "damages": {}}
     for damage in damages:
         rows = found["damages"].setdefault(damage, {"methods": {}})

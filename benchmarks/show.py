@@ -1,13 +1,12 @@
-"""Writes the measurements into docs/performance.md, between its markers, and draws its plots.
+"""Writes the measurements into docs/performance.md and docs/restoration.md, and draws their plots.
 
     python benchmarks/show.py
 
-The function `name` below writes the part between `<!-- name -->` and `<!-- /name -->`; the rest of the document stays
-as it is. Missing measurements are named, both in the document and here.
+The function `name` below writes the part between `<!-- name -->` and `<!-- /name -->`; the rest of the documents
+stays as it is. Missing measurements are named, both in the document and here.
 """
 
 import json
-import re
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -21,8 +20,9 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from ncsn.files import atomically, write_text
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
-IMAGES = DOCUMENT.parent / "images"
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENTS = [DOCS / "performance.md", DOCS / "restoration.md"]
+IMAGES = DOCS / "images"
 KINDS = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "Not measured on a GPU: none was available."}
 
@@ -307,6 +307,36 @@ def guidance() -> str:
     return "\n\n".join([picture, table(["g", *shown], rows), origin(found)])
 
 
+def restoration() -> str:
+    """What each method made of the same damaged images, and the PSNR of JPEG by quality."""
+    parts = []
+    for data in ("mnist", "cifar10"):
+        found = result(f"restoration_{data}_cpu", "restoration")
+        if found is None:
+            continue
+        about = f"{data}, {found['steps']:,} training steps, {found['images']} held-out images, two samples of each"
+        tables = [f"{damage}:\n\n{judged(rows)}" for damage, rows in found["damages"].items()]
+        parts.append("\n\n".join([f"{about}.", *tables, origin(found)]))
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+def judged(found: dict[str, Any]) -> str:
+    """A row for each method; with JPEG, the PSNR by quality as well."""
+    methods = found["methods"]
+    columns = list(dict.fromkeys(column for scores in methods.values() for column in scores))
+    last = ["regression", "originals"]
+    names = [*(name for name in methods if name not in last), *(name for name in last if name in methods)]
+    rows = [[name, *(f"{methods[name][c]:.3g}" if c in methods[name] else "" for c in columns)] for name in names]
+    text = table(["", *(f"`{column}`" for column in columns)], rows)
+    if "by_quality" not in found:
+        return text
+    bins = [
+        ["{}–{}".format(*entry["quality"]), entry["count"], *(f"{value:.1f}" for value in entry["psnr"])]
+        for entry in found["by_quality"]["bins"]
+    ]
+    return f"{text}\n\nPSNR by quality:\n\n{table(['quality', 'images', *found['by_quality']['methods']], bins)}"
+
+
 def accuracy() -> str:
     def part(found: dict[str, Any], _: str) -> str:
         rows = []
@@ -576,6 +606,7 @@ PARTS: dict[str, Callable[[], str]] = {
         samplers,
         guidance,
         budget,
+        restoration,
         profiles,
         data,
         evaluation,
@@ -590,20 +621,23 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    text = DOCUMENT.read_text()
+    texts = {document: document.read_text() for document in DOCUMENTS}
     for name, part in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            print(f"{DOCUMENT.name}: has no part <!-- {name} -->; skipped", file=sys.stderr)
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        document = next((document for document, text in texts.items() if start in text and end in text), None)
+        if document is None:
+            print(f"no document has a part <!-- {name} -->; skipped", file=sys.stderr)
             continue
         try:
             content = part()
         except KeyError as error:
             print(f"{name}: left as it was; its results have no {error}, run its benchmark again", file=sys.stderr)
             continue
-        text = pattern.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)  # type: ignore[misc]
-    write_text(DOCUMENT, text)
-    print(DOCUMENT)
+        before, rest = texts[document].split(start)
+        texts[document] = f"{before}{start}\n{content}\n\n{end}{rest.split(end)[1]}"
+    for document, text in texts.items():
+        write_text(document, text)
+        print(document)
 
 
 if __name__ == "__main__":

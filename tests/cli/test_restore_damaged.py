@@ -11,39 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 import ncsn
 from ncsn.checkpoint import TrainedScore
-from ncsn.commands.cli import CONF
-from ncsn.commands.train import _check_same_model, _plain
-from ncsn.config import check
 from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, Uncrop
 from ncsn.errors import ConfigError, DataError
 from ncsn.random import Draws
 from ncsn.samplers import DPMSolverPP
 from ncsn.sampling.tasks import Generate, Restore
 from ncsn.score import Filling, Given
-from ncsn.training.classes import resolve_conditions
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
 CPU = ["trainer.accelerator=cpu", "trainer.devices=1"]
-QUICK = ["experiment=quick", "model.num_filters=4", "model.multipliers=[1]", "trainer.max_time=null"]
-
-
-@pytest.fixture(scope="module")
-def palette(call: Command, tiny: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of experiment=quick on two damages, with checkpoints at steps 2 and 4."""
-    cwd = tmp_path_factory.mktemp("palette")
-    own = [given for given in tiny if not given.startswith(("noise.", "sampler.", "model."))]
-    changed = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=6", "trainer.max_steps=4"]
-    damages = ["condition=multitask", "condition.damages=[uncrop,jpeg]", "callbacks.checkpoint.save_top_k=-1"]
-    call("train", *QUICK, *own, *changed, *damages, "sampler.steps=2", "scheduler=constant", cwd=cwd)
-    return only_run(cwd)
 
 
 def test_the_checkpoint_carries_its_damage_and_a_run_goes_on_bit_for_bit(
@@ -93,24 +75,22 @@ def test_restored_images_lie_between_the_damaged_ones_and_the_originals(
     assert (outcome.status, "task: the network restores images" in outcome.err) == (2, True), outcome.err
 
 
-def test_photographs_by_tiles_on_two_devices_from_where_a_call_was_ended(
-    palette: Path, call: Command, run: Command, tmp_path: Path
-) -> None:
+def test_photographs_by_tiles_from_where_a_call_was_ended(palette: Path, call: Command, tmp_path: Path) -> None:
     """And a trajectory, single files, another seed; by default of 20 evaluations."""
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (11, 20), dtype=np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.jpg", quality=10)
     given = [f"ckpt={palette}", "task=restore", "task.damage=jpeg", f"task.images={tmp_path / 'photos'}"]
-    given += ["task.damaged=true", "task.size=original", "num_samples=2", "batch_size=3", "trainer.accelerator=cpu"]
+    given += [*CPU, "task.damaged=true", "task.size=original", "num_samples=2", "batch_size=3"]
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))
-    outcome = call("sample", *given, "trainer.devices=1", "trajectory=2", f"out={one}", cwd=tmp_path)
+    outcome = call("sample", *given, "trajectory=2", f"out={one}", cwd=tmp_path)
     assert "sampler=recommended: DPM-Solver++(2M), since UNet is of the form edm, clipped as in its" in outcome.out
     assert json.loads((one / "settings.json").read_text())["sampler"]["steps"] == 20
     shutil.copytree(one, two)
     for name in ("batches/00000.npy", "samples.npz", "trajectory.png"):
         (two / name).unlink()
-    run("sample", *given, "trainer.devices=2", "trajectory=2", "format=png", f"out={two}", cwd=tmp_path)
+    call("sample", *given, "trajectory=2", "format=png", f"out={two}", cwd=tmp_path)
     with np.load(one / "samples.npz") as file:
         samples, measured = file["arr_0"], file["measured"]
         assert (samples.shape, sorted(file)) == ((4, 11, 20, 1), ["arr_0", "measured"])
@@ -119,7 +99,7 @@ def test_photographs_by_tiles_on_two_devices_from_where_a_call_was_ended(
         assert np.array_equal([np.asarray(Image.open(f)) for f in files], arrays[..., 0])
     assert (two / "trajectory.png").read_bytes() == (one / "trajectory.png").read_bytes()
     assert not (two / "original").exists()
-    call("sample", *given, "trainer.devices=1", "seed=1", "sampler.steps=2", f"out={other}", cwd=tmp_path)
+    call("sample", *given, "seed=1", "sampler.steps=2", f"out={other}", cwd=tmp_path)
     with np.load(other / "samples.npz") as file:
         assert np.array_equal(file["measured"], measured)
         assert not np.array_equal(file["arr_0"], samples)
@@ -174,41 +154,6 @@ def test_what_cannot_be_drawn_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         kind(score=trained_for(condition), sampler=DPMSolverPP(), **options)
-
-
-def resolved(arguments: str) -> Any:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve_conditions(check(compose("train", arguments.split())))
-
-
-@pytest.mark.parametrize("name", ["inpaint", "uncrop", "colorize", "jpeg", "super_resolution", "multitask"])
-def test_every_damage_trains_the_u_net_of_coloured_images(name: str) -> None:
-    config = resolved(f"condition={name} model=unet data=cifar10")
-    assert config.model.condition_channels == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("condition=inpaint", "condition=inpaint: ncsn.networks.NCSN takes no damaged image (condition_channels)"),
-        ("condition=colorize model=unet", "condition=colorize: the images have one channel"),
-        ("condition=multitask model=unet", "damages=['colorize', 'inpaint', 'uncrop', 'jpeg']: colorize: the images"),
-        ("condition=super_resolution condition.factor=3 model=unet", "factor=3: must divide 8×8 pixels"),
-        ("condition=jpeg model=unet model.condition_channels=3", "model.condition_channels=3: the images have 1"),
-        ("model=unet model.condition_channels=1", "model.condition_channels=1: goes with condition=inpaint"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused(arguments: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        resolved(arguments)
-
-
-def test_a_run_does_not_go_on_with_another_damage() -> None:
-    inpaint, jpeg = (_plain(resolved(f"condition={name} model=unet")) for name in ("inpaint", "jpeg"))
-    _check_same_model(inpaint, inpaint)
-    with pytest.raises(ConfigError, match=r"condition\._target_=ncsn\.damage\.Jpeg: the run to resume has"):
-        _check_same_model(inpaint, jpeg)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from lightning import Trainer
 from ncsn.damage import Damage, Jpeg, Uncrop
 from ncsn.evaluation import judge as judging
 from ncsn.evaluation.evaluator import Origin
+from ncsn.evaluation.extraction import extract_shared
 from ncsn.evaluation.judge import Judge, Restored
 from ncsn.evaluation.restoration import HIGHEST_PSNR
 from ncsn.evaluation.table import table
 from ncsn.images import to_uint8
 from ncsn.random import Draws
+from ncsn.report.restoration import restoration
 from ncsn.runs.contents import Contents
 
 N, K = 20, 2
@@ -56,7 +58,13 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     perfect = task.given.repeat_interleave(K, 0)
     folder = tmp_path / "run" / "samples" / "perfect"
     methods = [restored(perfect, folder, "restored"), restored(255 - perfect, tmp_path / "poor", "poor")]
-    judge = Judge(cpu, network, task, None, batch_size=6)
+    judge, parts = Judge(cpu, network, task, None, batch_size=6), []
+
+    def extract(*arguments: Any) -> Any:
+        parts.append(arguments[-1])
+        return extract_shared(*arguments)
+
+    monkeypatch.setattr(judging, "extract_shared", extract)
     record = judge(methods, {"sampling": 1.0})
     assert record is not None
     assert record == json.loads((folder / "evaluation.json").read_text())
@@ -67,6 +75,7 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     assert rows["restored"]["ssim"] == pytest.approx(1)
     assert rows["restored"]["averages_distance"] == rows["restored"]["averages_diversity"] == 0
     assert rows["originals"]["averages_diversity"] > 0
+    assert rows["poor"]["averages_distance"] > rows["damaged"]["averages_distance"]
     assert rows["poor"]["psnr"] < rows["damaged"]["psnr"] < HIGHEST_PSNR
 
     damaged, real = to_uint8(task.measured).astype(float), task.given.permute(0, 2, 3, 1).numpy().astype(float)
@@ -88,10 +97,29 @@ def test_a_perfect_restoration_a_poor_one_and_the_damaged_images(
     assert read is not None
     assert read.restoration is not None
     assert [method.name for method in read.restoration.methods] == list(rows)
+    assert len(set(parts)) == 2
+    assert {place.parent for place in parts} == {folder}  # which is locked
     assert not list(tmp_path.rglob(".features-*"))
 
     monkeypatch.setattr(judging, "extract_shared", lambda *_: pytest.fail("computed again"))
     assert judge(methods, {}) == record
+
+
+def test_without_features_there_are_scores_of_pixels_alone(cpu: Trainer, tmp_path: Path) -> None:
+    task, folder = given(Uncrop()), tmp_path / "run" / "samples" / "a"
+    methods = [restored(task.given.repeat_interleave(K, 0), folder, "restored")]
+    whole, alone = (Judge(cpu, network, task, None, batch_size=64)(methods, {}) for network in (Averages(), None))
+    assert whole is not None
+    assert alone is not None
+    assert alone == json.loads((folder / "evaluation.json").read_text())
+    for row, other in zip(alone["restoration"]["methods"], whole["restoration"]["methods"], strict=True):
+        pixels = {name: value for name, value in other["scores"].items() if not name.startswith("averages_")}
+        assert row["scores"] == pixels
+    assert list(alone["scores"]) == ["psnr", "ssim", "pixel_diversity"]
+    assert "\n  features   none\n" in table(alone, folder)
+    page = restoration(Contents.read(tmp_path / "run"))
+    assert page is not None
+    assert [row.name for row in page[0].rows] == ["damaged", "restored", "originals"]
 
 
 def test_other_damages_have_no_qualities_and_labels_give_accuracy(cpu: Trainer, tmp_path: Path) -> None:

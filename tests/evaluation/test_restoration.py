@@ -9,6 +9,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from ncsn.damage import Jpeg
 from ncsn.damage.jpeg import jpeg
+from ncsn.errors import DataError
 from ncsn.evaluation import Features, frechet_distance
 from ncsn.evaluation.reference import statistics_of
 from ncsn.evaluation.restoration import (
@@ -77,7 +78,7 @@ def test_scores_from_features_by_hand(images: torch.Tensor, restored: torch.Tens
     real = Features(draws.normal(torch.empty(N, 4)), draws.normal(torch.empty(N, 2)))
     ours = Features(draws.normal(torch.empty(N * K, 4)), draws.normal(torch.empty(N * K, 2)))
     pixels = compare_pixels(restored.split(K), images, K)
-    scores = restoration_scores(pixels, ours, Originals(images, real, labels), "classifier-x")
+    scores = restoration_scores(pixels, ours, Originals(images, real, "classifier-x", labels))
     f, y = (x.features.double().numpy() for x in (ours, real))
     f = f.reshape(N, K, 4)
     assert scores["psnr"] == pytest.approx(pixels.psnr.mean().item(), rel=1e-5)
@@ -92,20 +93,23 @@ def test_scores_from_features_by_hand(images: torch.Tensor, restored: torch.Tens
     ]
     assert scores[f"classifier_frechet_{N}"] == pytest.approx(np.mean(distances), rel=1e-6)
     one = Pixels(pixels.psnr[:, :1], pixels.ssim[:, :1], pixels.diversity)
-    alone = restoration_scores(one, real, Originals(images, real), "inception")
+    alone = restoration_scores(one, real, Originals(images, real, "inception"))
     assert alone.keys() == {"psnr", "ssim", "inception_distance", f"fid_{N}"}  # of one sample nothing is diverse
     assert (alone["inception_distance"], alone[f"fid_{N}"]) == (0, pytest.approx(0, abs=1e-5))
+    real.features[0, 0] = torch.nan
+    with pytest.raises(DataError, match="inception: features that are not finite"):
+        restoration_scores(one, real, Originals(images, real, "inception"))
 
 
 def test_equal_samples_have_no_diversity_and_different_originals_have(images: torch.Tensor) -> None:
     real = Features(Draws(0).normal(torch.empty(N, 4)), torch.zeros(N, 2))
-    originals = Originals(images, real)
+    originals = Originals(images, real, "inception")
     twice = images.repeat_interleave(2, 0)
     same = Features(real.features.repeat_interleave(2, 0), torch.zeros(2 * N, 2))
-    scores = restoration_scores(compare_pixels([twice], images, 2), same, originals, "inception")
+    scores = restoration_scores(compare_pixels([twice], images, 2), same, originals)
     assert (scores["inception_diversity"], scores["pixel_diversity"]) == (0, 0)
     assert scores["psnr"] == pytest.approx(HIGHEST_PSNR)
-    best = scores_of_originals(originals, "inception")
+    best = scores_of_originals(originals)
     assert best["inception_diversity"] == pytest.approx(torch.pdist(real.features).mean().item(), rel=1e-5)
     assert best["pixel_diversity"] == pytest.approx(torch.pdist(images.flatten(1) / 255).mean().item(), rel=1e-5)
     assert best["psnr"] == pytest.approx(HIGHEST_PSNR)

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from references import HERE
 from torch import nn
 
 from ncsn import load_score, noise
 from ncsn.checkpoint import TrainedScore
+from ncsn.errors import ConfigError
 from ncsn.networks import UNet
-from ncsn.sampling.recommended import recommended
+from ncsn.sampling.prepare import sampler_node
+from ncsn.sampling.recommended import REGRESSION, recommended
 
 ALD: dict[str, Any] = {"_target_": "ncsn.samplers.AnnealedLangevin", "steps_per_level": 3}
 TWENTY: dict[str, Any] = {"_target_": "ncsn.samplers.DPMSolverPP", "steps": 20, "spacing": "karras"}
@@ -42,3 +45,11 @@ def test_what_the_scheduler_of_diffusers_clips_is_clipped() -> None:
     assert "clipped as in its training" in recommended(score)[1]
     config = score.config | {"sampler": score.config["sampler"] | {"clip": False}}
     assert recommended(replace(score, config=config))[0] == TWENTY
+
+
+def test_another_network_keeps_the_one_evaluation_of_regression_whatever_the_first_is_drawn_by() -> None:
+    regression = replace(of(nn.Identity()), config={"sampler": {"_target_": REGRESSION}})
+    config = OmegaConf.create({"sampler": {"_target_": "ncsn.samplers.Heun", "steps": 5}})
+    assert sampler_node(config, regression, beside=True) == {"_target_": REGRESSION}
+    with pytest.raises(ConfigError, match="leave the sampler out"):
+        sampler_node(config, regression, beside=False)

@@ -250,6 +250,8 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
     if restores:
         check_restoring(config)
         return
+    if config.features.get("_target_") is None:
+        raise ConfigError("features=none: goes with task=restore; samples are scored by their features alone")
     if (config.ckpt is None) == (config.samples is None):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
     usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}
@@ -257,9 +259,7 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
         if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
     if config.ckpt is None and BITS_PER_DIM in config.scores:
-        raise ConfigError(
-            f"scores={list(config.scores)}: {BITS_PER_DIM} is of a network, ckpt=…, and not of samples=…"
-        )
+        raise ConfigError(f"scores={list(config.scores)}: {BITS_PER_DIM} is of a network; give ckpt=…, not samples=…")
     if config.num_images is not None and BITS_PER_DIM not in config.scores:
         raise ConfigError(f"num_images={config.num_images}: goes with task=restore and scores=[{BITS_PER_DIM}]")
     if config.num_samples is not None and config.num_samples < FEWEST:

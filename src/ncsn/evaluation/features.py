@@ -68,8 +68,10 @@ def build_features(node: DictConfig, data: ImageDataModule | None) -> FeatureNet
     from hydra.utils import get_object
 
     of_data = "data" in inspect.signature(get_object(node["_target_"])).parameters
-    if of_data and data is None:
-        raise ConfigError("features=classifier: is a classifier of a data set; name it, say data=cifar10")
+    if of_data:
+        if data is None:
+            raise ConfigError("features=classifier: is a classifier of a data set; name it, say data=cifar10")
+        data.prepare_data()
     network: FeatureNetwork = build(node, "features", **({"data": data} if of_data else {}))
     return network
 

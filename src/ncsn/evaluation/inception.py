@@ -92,5 +92,6 @@ def _way_out() -> str:
     return (
         f"get {WEIGHTS_FILE} from {WEIGHTS_URL} and set features.weights_path to it, "
         f"or put it into {Path(torch.hub.get_dir(), 'checkpoints')}; "
-        "features=classifier needs no download, for data sets with labels"
+        "features=classifier needs no download, for data sets with labels, and task=restore goes without "
+        "(features=none)"
     )

@@ -59,14 +59,19 @@ class Judge:
 
     Args:
         trainer: its devices are used, in full precision.
-        network: makes the features.
+        network: makes the features; None for the scores of pixels alone.
         task: what was restored; of N images, k samples each.
         labels: the classes of the originals, int64 (N,), if the network is a classifier of them.
         batch_size: images at a time on a device.
     """
 
     def __init__(
-        self, trainer: Trainer, network: FeatureNetwork, task: Restore, labels: Tensor | None, batch_size: int
+        self,
+        trainer: Trainer,
+        network: FeatureNetwork | None,
+        task: Restore,
+        labels: Tensor | None,
+        batch_size: int,
     ) -> None:
         self.trainer, self.network, self.task, self.labels = trainer, network, task, labels
         self.batch_size = max(batch_size // task.count, 1) * task.count  # the samples of an image are in one batch
@@ -92,7 +97,7 @@ class Judge:
                 if record is not None:
                     write_text(kept, json.dumps(record, indent=2, allow_nan=False))
                     for method in methods:
-                        shutil.rmtree(self._unfinished(method), ignore_errors=True)
+                        shutil.rmtree(self._unfinished(method, folder), ignore_errors=True)
             if record is None or not first:
                 return None
             write_text(folder / "evaluation.json", json.dumps(record, indent=2))
@@ -100,47 +105,48 @@ class Judge:
 
     def _protocol(self, methods: list[Restored]) -> dict[str, Any]:
         """What the record depends on."""
-        described = self.network.describe()
+        network = self.network
         return {
             "methods": [{"name": method.name, "samples": method.origin.settings} for method in methods],
-            "features": {"name": described["name"], "checksum": described["checksum"]},
+            "features": None if network is None else {"name": network.name, "checksum": network.checksum},
         }
 
     def _judged(
         self, methods: list[Restored], protocol: dict[str, Any], seconds: dict[str, float]
     ) -> dict[str, Any] | None:
         start = time.perf_counter()
+        network, size = self.network, self.batch_size
         features = [
-            extract_shared(self.trainer, self.network, m.images, self.batch_size, self._unfinished(m))
+            None
+            if network is None
+            else extract_shared(self.trainer, network, m.images, size, self._unfinished(m, methods[0].folder))
             for m in methods
         ]
         if not self.trainer.is_global_zero:
             return None
-        given = self.task.given
-        of_originals = extract(self.network, given.split(self.batch_size), self.device)
-        damaged = torch.from_numpy(to_uint8(self.task.measured)).permute(0, 3, 1, 2)
-        of_damaged = extract(self.network, damaged.split(self.batch_size), self.device)
-        seconds["features"], start = time.perf_counter() - start, time.perf_counter()
+        given, damaged = self.task.given, torch.from_numpy(to_uint8(self.task.measured)).permute(0, 3, 1, 2)
+        of_damaged, originals = None, Originals(given)
+        if network is not None:
+            of_damaged, of_given = (extract(network, x.split(size), self.device) for x in (damaged, given))
+            originals = Originals(given, of_given, network.name, self.labels)
+            seconds["features"], start = time.perf_counter() - start, time.perf_counter()
 
-        originals, name = Originals(given, of_originals, self.labels), self.network.name
-        pixels = [compare_pixels(damaged.split(self.batch_size), given, 1, self.device)]
+        pixels = [compare_pixels(damaged.split(size), given, 1, self.device)]
         rows: list[dict[str, Any]] = [
-            {"name": DAMAGED, "scores": restoration_scores(pixels[0], of_damaged, originals, name)}
+            {"name": DAMAGED, "scores": restoration_scores(pixels[0], of_damaged, originals)}
         ]
         for method, found in zip(methods, features, strict=True):
-            assert found is not None
-            batches = method.images.batches(self.batch_size)
-            pixels.append(compare_pixels(batches, given, self.task.count, self.device))
-            scores = restoration_scores(pixels[-1], found, originals, name)
+            pixels.append(compare_pixels(method.images.batches(size), given, self.task.count, self.device))
+            scores = restoration_scores(pixels[-1], found, originals)
             rows.append({"name": method.name, "scores": scores} | method.origin.record())
-        rows.append({"name": ORIGINALS, "scores": scores_of_originals(originals, name)})
+        rows.append({"name": ORIGINALS, "scores": scores_of_originals(originals)})
         seconds["scores"] = time.perf_counter() - start
         return (
             {
                 "protocol": protocol,
                 "scores": rows[1]["scores"],
                 "num_samples": len(given) * self.task.count,
-                "features": self.network.describe(),
+                "features": {} if network is None else network.describe(),
                 "samples": str(methods[0].images.path),
                 "reference": {"name": "the originals", "images": self.task.images, "count": len(given)},
                 "restoration": self._restoration(rows, pixels),
@@ -170,7 +176,8 @@ class Judge:
     def _damage(self) -> Damage:
         return chosen_damage(self.task.score.condition, self.task.damage)
 
-    def _unfinished(self, method: Restored) -> Path:
-        """What an interrupted call leaves behind of the features of a method."""
-        parts = {"samples": method.origin.settings, "network": self.network.checksum, "batch_size": self.batch_size}
-        return method.folder / f".features-{digest(parts)}"
+    def _unfinished(self, method: Restored, folder: Path) -> Path:
+        """What an interrupted call leaves behind of the features of a method, in the folder that is locked."""
+        network = None if self.network is None else self.network.checksum
+        parts = {"method": method.name, "samples": method.origin.settings, "network": network}
+        return folder / f".features-{digest(parts | {'batch_size': self.batch_size})}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from ncsn.checkpoint import resolve
 from ncsn.config import build
@@ -14,7 +15,7 @@ from ncsn.damage import Damage, Multitask, name_of
 from ncsn.errors import ConfigError
 from ncsn.evaluation.classifier import Classifier
 from ncsn.evaluation.evaluator import Origin
-from ncsn.evaluation.features import build_features, extract
+from ncsn.evaluation.features import FeatureNetwork, build_features, extract
 from ncsn.evaluation.judge import Judge, Restored
 from ncsn.evaluation.scores import ALL, FEWEST
 from ncsn.files import read_record
@@ -23,9 +24,9 @@ from ncsn.sampling.drawing import draw_into
 from ncsn.sampling.prepare import Prepared, build_trainer, prepare
 from ncsn.sampling.tasks import Restore
 from ncsn.sampling.tasks.algorithm2 import Algorithm2
-from ncsn.sampling.tasks.images import training_data
+from ncsn.sampling.tasks.images import SPLITS, training_data
 
-OURS = "restored"  # the name of the network that was asked for
+OURS = "restored"  # what tables call the network that was asked for
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Method:
     task: Restore | Algorithm2
     prepared: Prepared
 
-    def draw(self, config: DictConfig) -> Restored:
-        """Restores the images unless they are there; `out` is for the network that was asked for alone."""
-        size, out = min(config.batch_size, self.task.num_chains), config.out if self.name == OURS else None
+    def draw(self, config: DictConfig, out: str | None) -> Restored:
+        """Restores the images unless they are there, in a folder `out` or one of the network's run."""
+        size = min(config.batch_size, self.task.num_chains)
         folder = self.prepared.folder(self.task, out, seed=config.seed, batch_size=size)
         trainer = build_trainer(config.trainer)
         draw_into(folder, self.task, trainer, batch_size=config.batch_size, seed=config.seed)
@@ -68,6 +69,12 @@ def check_restoring(config: DictConfig) -> None:
             raise ConfigError(
                 f"{key}={config[key]}: does not go with task=restore, which compares with the originals"
             )
+    if config.task.get("damaged"):
+        raise ConfigError("task.damaged=true: has no originals to compare with; ncsn sample restores such images")
+    if config.task.get("size", "network") != "network":
+        raise ConfigError(
+            f"task.size={config.task.size}: methods are compared on images of the network's size; leave it out"
+        )
     if config.data.get("_target_") is not None:
         raise ConfigError(
             "data: does not go with task=restore; images are those of the network's own data set, or "
@@ -88,23 +95,29 @@ def judged(config: DictConfig, path: Path) -> tuple[dict[str, Any] | None, Path]
     Raises:
         UserError: a checkpoint or the data are not what they should be, or do not go together.
     """
-    methods = methods_of(config, path)
-    task, data = methods[0].task, training_data(methods[0].task.score)
+    ours, *others = methods_of(config, path)
+    task = ours.task
     assert isinstance(task, Restore)
     if (count := len(task.given)) < FEWEST:
         raise ConfigError(f"num_images={count}: scores need at least {FEWEST} images")
-    data.prepare_data()
-    network = build_features(config.features, data)
-    extract(network, [task.given[:1]])  # what it refuses is told before anything is drawn
+    network, labels = _features(config, task)
     start = time.perf_counter()
-    restored = [method.draw(config) for method in methods]
+    restored = [ours.draw(config, config.out), *(other.draw(config, None) for other in others)]
     seconds = {"sampling": time.perf_counter() - start}
-    labels = None
-    if isinstance(network, Classifier) and task.images in ("train", "val"):
-        labels = data.labels("train" if task.images == "train" else "val")
-    labels = None if labels is None else labels[:count]
     judge = Judge(build_trainer(config.trainer, precision="32-true"), network, task, labels, config.batch_size)
     return judge(restored, seconds), restored[0].folder
+
+
+def _features(config: DictConfig, task: Restore) -> tuple[FeatureNetwork | None, Tensor | None]:
+    """The feature network, None for none; and the classes of the originals, where it is a classifier of them."""
+    if config.features.get("_target_") is None:
+        return None, None
+    data, labels = training_data(task.score), None
+    network = build_features(config.features, data)
+    extract(network, [task.given[:1]])  # what it refuses is told before anything is drawn
+    if isinstance(network, Classifier) and task.images in SPLITS:
+        labels = data.labels("train" if task.images == "train" else "val")
+    return network, None if labels is None else labels[: len(task.given)]
 
 
 def methods_of(config: DictConfig, path: Path) -> list[Method]:
@@ -119,6 +132,11 @@ def methods_of(config: DictConfig, path: Path) -> list[Method]:
     prepared = prepare(config, path)
     given = {"score": prepared.score, "sampler": prepared.sampler, "num_samples": config.num_samples}
     task: Restore = build(config.task, "task", **given)
+    if task.damaged:
+        raise ConfigError(
+            f"task.images={task.images}: has no originals to compare with (condition=pairs takes images of a folder "
+            "for damaged ones); leave it out"
+        )
     others = [config.against] if isinstance(config.against, str) else list(config.against or [])
     if len(set(others)) != len(others):
         raise ConfigError(f"against={others}: must be different checkpoints")
@@ -143,12 +161,14 @@ def _other(config: DictConfig, task: Restore, name: str) -> Method:
         raise ConfigError(f"against={name}: {error}") from error
     if not torch.equal(other.given, task.given):
         raise ConfigError(f"against={name}: was trained on other data, whose task.images={task.images} are others")
+    other.given, other.original = task.given, task.original  # which are large, and kept once
     same = other.condition.keys() == task.condition.keys()
     if not same or not all(torch.equal(rows, task.condition[key]) for key, rows in other.condition.items()):
         raise ConfigError(
             f"against={name}: damages these images in another way; of a network with condition=multitask, choose one "
             "(task.damage=jpeg)"
         )
+    other.condition = task.condition
     return Method(name if restores else f"Algorithm 2, {name}", other, prepared)
 
 

@@ -10,9 +10,10 @@ pixel_diversity          ‖a − b‖, the same in pixels
 
 With Inception's features these are `inception_distance`, which Palette (Saharia et al. 2022) calls the perceptual
 distance (PD), `fid_1k` and `inception_diversity`; Inception does not know the classes of a data set, and says nothing
-of accuracy. All pixels count, those that were known as well. Where an image has several samples, the Fréchet distance
-is the mean over their first, second, …, so that its bias, which depends on the number of images, is that of methods
-with one. The originals are a method as well: their diversity is that of different originals.
+of accuracy. Without features (features=none) there are `psnr`, `ssim` and `pixel_diversity`. All pixels count, those
+that were known as well. Where an image has several samples, the Fréchet distance is the mean over their first,
+second, …, so that its bias, which depends on the number of images, is that of methods with one. The originals are a
+method as well: their diversity is that of different originals.
 """
 
 import math
@@ -27,7 +28,7 @@ from ncsn.damage import Jpeg
 from ncsn.data.transforms import to_unit_interval
 from ncsn.evaluation.features import Device, Features, full_precision
 from ncsn.evaluation.reference import statistics_of
-from ncsn.evaluation.scores import frechet_distance, names_of
+from ncsn.evaluation.scores import check_finite, frechet_distance, names_of
 
 HIGHEST_PSNR = 10 * math.log10(12 * 255**2)
 """58.9 dB: the error of rounding to 8 bits, (1/255)²/12. Images of 8 bits that are the same are known no better."""
@@ -42,12 +43,14 @@ class Originals:
 
     Attributes:
         images: uint8 (N, C, H, W).
-        features: of these.
-        labels: their classes, int64 (N,), where the feature network is a classifier of them; None otherwise.
+        features: of these; None where there is no feature network.
+        network: the name of that network.
+        labels: their classes, int64 (N,), where it is a classifier of them; None otherwise.
     """
 
     images: Tensor
-    features: Features
+    features: Features | None = None
+    network: str = ""
     labels: Tensor | None = None
 
 
@@ -110,42 +113,30 @@ def between(rows: Tensor) -> Tensor:
     return distances.sum((-2, -1)) / (count * (count - 1))
 
 
-def restoration_scores(pixels: Pixels, features: Features, originals: Originals, network: str) -> dict[str, float]:
+def restoration_scores(pixels: Pixels, features: Features | None, originals: Originals) -> dict[str, float]:
     """The scores of a method, by their names; see the table above.
 
     Args:
         pixels: of k restored images for each of the N originals.
-        features: of the same, in the same order.
-        network: the name of the feature network.
+        features: of the same, in the same order, where the originals have some.
+
+    Raises:
+        DataError: features that are not finite.
     """
-    count, per_image = pixels.psnr.shape
-    kind, real = network.partition("-")[0], originals.features.features
-    rows = features.features.unflatten(0, (count, per_image))
-    reference = statistics_of(real)
-    frechet = [frechet_distance(statistics_of(rows[:, k]), reference) for k in range(per_image)]
-    scores = {
-        "psnr": pixels.psnr.double().mean().item(),
-        "ssim": pixels.ssim.double().mean().item(),
-        f"{kind}_distance": (rows - real[:, None]).norm(dim=-1).double().mean().item(),
-        names_of(network, count)["frechet"]: sum(frechet) / per_image,
-    }
-    if originals.labels is not None:
-        right = features.logits.argmax(1) == originals.labels.repeat_interleave(per_image)
-        scores[f"{kind}_accuracy"] = right.double().mean().item()
-    if per_image > 1:
-        scores |= _diversity(kind, between(rows), pixels.diversity)
-    return scores
+    per_image = pixels.psnr.shape[1]
+    scores = {"psnr": _mean(pixels.psnr), "ssim": _mean(pixels.ssim)}
+    if features is not None:
+        scores |= _by_features(features, originals, per_image)
+    return scores | ({"pixel_diversity": _mean(pixels.diversity)} if per_image > 1 else {})
 
 
-def scores_of_originals(originals: Originals, network: str) -> dict[str, float]:
+def scores_of_originals(originals: Originals) -> dict[str, float]:
     """The scores of what cannot be restored better; diversity is that of different originals, 1,000 at most."""
-    images = originals.images
-    pixels = compare_pixels(images.split(256), images, 1)
-    few, kind = slice(MOST_PAIRED), network.partition("-")[0]
-    in_pixels = between(to_unit_interval(images[few]).flatten(1))
-    return restoration_scores(pixels, originals.features, originals, network) | _diversity(
-        kind, between(originals.features.features[few]), in_pixels
-    )
+    images, few = originals.images, slice(MOST_PAIRED)
+    scores = restoration_scores(compare_pixels(images.split(256), images, 1), originals.features, originals)
+    if originals.features is not None:
+        scores[f"{_kind(originals)}_diversity"] = _mean(between(originals.features.features[few]))
+    return scores | {"pixel_diversity": _mean(between(to_unit_interval(images[few]).flatten(1)))}
 
 
 def by_quality(qualities: Tensor, damage: Jpeg, methods: Iterable[Pixels]) -> list[dict[str, Any]]:
@@ -167,11 +158,31 @@ def by_quality(qualities: Tensor, damage: Jpeg, methods: Iterable[Pixels]) -> li
         high = damage.highest if i == number - 1 else low + QUALITIES - 1
         rows = (qualities >= low) & (qualities <= high)
         if rows.any():
-            values = [pixels.psnr[rows].double().mean().item() for pixels in methods]
+            values = [_mean(pixels.psnr[rows]) for pixels in methods]
             bins.append({"quality": [low, high], "count": int(rows.sum()), "psnr": values})
     return bins
 
 
-def _diversity(kind: str, in_features: Tensor, in_pixels: Tensor) -> dict[str, float]:
-    means = (distances.double().mean().item() for distances in (in_features, in_pixels))
-    return dict(zip((f"{kind}_diversity", "pixel_diversity"), means, strict=True))
+def _by_features(features: Features, originals: Originals, per_image: int) -> dict[str, float]:
+    assert originals.features is not None
+    real, kind = originals.features.features, _kind(originals)
+    check_finite(originals.network, features.features, features.logits, real)
+    rows, reference = features.features.unflatten(0, (-1, per_image)), statistics_of(real)
+    frechet = [frechet_distance(statistics_of(rows[:, k]), reference) for k in range(per_image)]
+    scores = {
+        f"{kind}_distance": _mean((rows - real[:, None]).norm(dim=-1)),
+        names_of(originals.network, len(real))["frechet"]: sum(frechet) / per_image,
+    }
+    if originals.labels is not None:
+        right = features.logits.argmax(1) == originals.labels.repeat_interleave(per_image)
+        scores[f"{kind}_accuracy"] = _mean(right)
+    return scores | ({f"{kind}_diversity": _mean(between(rows))} if per_image > 1 else {})
+
+
+def _kind(originals: Originals) -> str:
+    """Of the feature network, "inception" or "classifier"."""
+    return originals.network.partition("-")[0]
+
+
+def _mean(values: Tensor) -> float:
+    return values.double().mean().item()

@@ -19,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
@@ -92,9 +93,7 @@ def compute_scores(
     """
     settings = settings or ScoreSettings.suited_to(len(samples), len(reference.features))
     name = reference.network["name"]
-    for features in (samples.features, samples.logits, reference.features.features):
-        if not features.isfinite().all():
-            raise DataError(f"{name}: features that are not finite; the weights of this network are damaged")
+    check_finite(name, samples.features, samples.logits, reference.features.features)
     names = names_of(name, len(samples))
     ours, theirs = samples.features, reference.features.features
     scores: dict[str, float] = {}
@@ -127,6 +126,12 @@ def compute_scores(
         scores[names["precision"]] = found[KEY_METRIC_PRECISION]
         scores[names["recall"]] = found[KEY_METRIC_RECALL]
     return scores
+
+
+def check_finite(network: str, *features: Tensor) -> None:
+    """Raises DataError if a feature network of this name has computed what is no number."""
+    if not all(values.isfinite().all() for values in features):
+        raise DataError(f"{network}: features that are not finite; the weights of this network are damaged")
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:

@@ -21,13 +21,11 @@ def table(record: dict[str, Any], folder: Path) -> str:
         lines += _of_likelihood(record["likelihood"])
     if "features" not in record:
         return "\n".join([*lines, f"\n  {folder / 'likelihood.json'}"])
-    features = record["features"]
-    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
     reference = record["reference"]
     of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
     if by_class := record.get("by_class"):
         lines += _by_class(by_class)
-    lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
+    lines.append(f"\n  features   {_network(record['features'])}")
     lines.append(f"  reference  {reference['count']} images, {of}")
     if record["sampler"]:
         denoise = {True: ", denoised", False: ", not denoised", None: ""}[record["denoise"]]
@@ -79,11 +77,15 @@ def _of_restored(record: dict[str, Any], folder: Path) -> str:
         by_method = [[f"{value:.4g}" for value in entry["psnr"]] for entry in bins]
         heads = [method["name"] for method in methods[: len(bins[0]["psnr"])]]
         lines += ["", *_aligned(names, heads, by_method, "psnr by quality")]
-    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
-    lines.append(f"\n  features   {features['name']} ({features['checksum'][:8]}{accuracy})")
+    lines.append(f"\n  features   {_network(features) if features else 'none'}")
     images, each = f"{found['num_images']} of {record['reference']['images']}", found["samples_per_image"]
     lines.append(f"  images     {images}, {found['damage']}, {each} samples of each")
     return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+
+
+def _network(features: dict[str, Any]) -> str:
+    accuracy = f", {features['accuracy']:.2%} right on held-out images" if "accuracy" in features else ""
+    return f"{features['name']} ({features['checksum'][:8]}{accuracy})"
 
 
 def _aligned(rows: list[str], columns: list[str], values: list[list[str]], corner: str = "") -> list[str]:

@@ -59,13 +59,13 @@ def prepare(config: DictConfig, path: Path, *, beside: bool = False) -> Prepared
         config: checked; its keys weights, authors, trust, data.root, sampler, compile and trainer.precision count.
         path: the checkpoint.
         beside: the configuration is meant for another network first: single settings that the sampler of this one
-            does not have are left out.
+            does not have are left out, and so is any sampler where the network was trained by regression.
 
     Raises:
         UserError: the checkpoint is not what it should be, or the sampler refuses it.
     """
     score = load(config, path)
-    node = _sampler_node(config, score, beside)
+    node = sampler_node(config, score, beside)
     sampler: Sampler = build(OmegaConf.create(node), "sampler")
     if getattr(sampler, "needs_energy", False):
         with as_config_error("sampler"):
@@ -165,17 +165,20 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
     return size
 
 
-def _sampler_node(config: DictConfig, score: TrainedScore, beside: bool) -> dict[str, Any]:
+def sampler_node(config: DictConfig, score: TrainedScore, beside: bool) -> dict[str, Any]:
     """The sampler asked for; where none is, the checkpoint's own or the recommended one, single settings replaced."""
     node = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(node, dict)
-    if score.config["sampler"]["_target_"] == REGRESSION and node.get("_target_") not in (None, REGRESSION):
-        raise ConfigError(
-            f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one "
-            "estimate and no score; leave the sampler out"
-        )
+    trained = score.config["sampler"]
+    if trained["_target_"] == REGRESSION and node.get("_target_") not in (None, REGRESSION):
+        if not beside:
+            raise ConfigError(
+                f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one "
+                "estimate and no score; leave the sampler out"
+            )
+        node = {}
     if node.get("_target_") is None:
-        found = score.config["sampler"]
+        found = trained
         if node.pop("recommended", False):
             found, why = recommended(score)
             log.info(f"sampler=recommended: {why}")

@@ -90,6 +90,9 @@ def resolve_damage(config: DictConfig) -> DictConfig:
     """
     condition, given = config.get("condition"), config.model.get("condition_channels")
     damage = None if condition is None else build(condition, "condition")
+    if isinstance(damage, Pairs) != getattr(get_object(config.data["_target_"]), "paired", False):
+        name = "null" if damage is None else name_of(damage)
+        raise ConfigError(f"condition={name}: data={config.data.name}; data=pairs and condition=pairs go together")
     if not isinstance(damage, Damage):
         if given is not None:
             raise ConfigError(
@@ -100,9 +103,7 @@ def resolve_damage(config: DictConfig) -> DictConfig:
     _require_argument(config, "condition_channels", f"condition={name}: {{network}} takes no damaged image")
     if given not in (None, channels):
         raise ConfigError(f"model.condition_channels={given}: the images have {channels}; leave it out")
-    of_data, image = str(config.data.get("name")), torch.zeros(1, channels, size, size)
-    if isinstance(damage, Pairs) != getattr(get_object(config.data["_target_"]), "paired", False):
-        raise ConfigError(f"condition={name}: data={of_data}; data=pairs and condition=pairs go together")
+    image = torch.zeros(1, channels, size, size)
     came = {"damaged": image} if isinstance(damage, Pairs) else {}
     with as_config_error(f"condition={name}"):
         damage(image, None, Draws(0), **came)

@@ -77,8 +77,8 @@ def read_mask(path: Path, size: int | None, image: Path | None = None) -> Tensor
         fitted: Image.Image = picture if size is None else fit(picture, size, "nearest")
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs
         raise DataError(f"task.mask={path}: not an image that can be used ({error})") from error
-    if image is not None and picture.size != open_image(image, 1).size:
-        width, height = open_image(image, 1).size
+    width, height = picture.size if image is None else open_image(image, 1).size
+    if picture.size != (width, height):
         raise DataError(
             f"task.mask={path}: {picture.width}×{picture.height} pixels, and {image} has {width}×{height}; "
             "a mask must be of the size of its image"

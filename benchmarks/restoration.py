@@ -1,0 +1,107 @@
+"""How good is each way to restore images, on the very same damaged ones?
+
+    python benchmarks/restoration.py [--data mnist] [--steps 2500] [--images 250] [--root data] [--specialists]
+
+One network each is trained by `experiment=quick` with 16 filters and so many steps of 32 images:
+
+    palette         given the damaged image, for all damages at once (`condition=multitask`)
+    regression      the same network in one evaluation, the paper's baseline (`objective=regression`)
+    unconditional   given nothing; restores by Algorithm 2, where the damage is a hole or grey
+    <damage>        with --specialists, given this damage alone
+
+`evaluate.py task=restore` judges them with the data set's own classifier: all in 20 evaluations of DPM-Solver++(2M),
+and then Palette and Algorithm 2 in 100 of DDPM's sampler. What lies in the folder is not made again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import save
+
+HERE = Path(__file__).parents[1]
+DAMAGES = {"mnist": ["inpaint", "uncrop", "jpeg"], "cifar10": ["colorize", "inpaint", "uncrop", "jpeg"]}
+BY_ALGORITHM_2 = {"colorize", "inpaint", "uncrop"}
+SAMPLERS = {
+    "dpmpp_2m 20": [],  # the default of task=restore
+    "ddpm 100": ["sampler=ddpm", "sampler.steps=100", "sampler.clip=true"],
+}
+
+
+def run(command: list[str]) -> None:
+    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, *command], cwd=HERE, env=os.environ | environment, check=True)
+
+
+def train(folder: Path, data: str, root: Path, steps: int, options: list[str]) -> Path:
+    """A network of so many steps; goes on where it was interrupted."""
+    if not (folder / "checkpoints" / f"step_{steps:07d}.ckpt").is_file():
+        fixed = ["model.num_filters=16", "scheduler=cosine", "trainer.max_time=null", f"trainer.max_steps={steps}"]
+        start = [f"resume={folder}"] if (folder / "checkpoints").is_dir() else [f"hydra.run.dir={folder}", *options]
+        common = ["experiment=quick", f"data={data}", f"data.root={root}", *fixed]
+        run(["train.py", *start, *([] if start[0].startswith("resume") else common)])
+    return folder
+
+
+def judge(palette: Path, damage: str, against: list[Path], images: int, sampler: list[str], out: Path) -> Any:
+    """What `evaluate.py` says of these networks."""
+    record = out / "evaluation.json"
+    if not record.is_file():
+        others = [f"against=[{','.join(map(str, against))}]"] if against else []
+        how = [f"task.damage={damage}", f"num_images={images}", "num_samples=2", *sampler, f"out={out}"]
+        run(["evaluate.py", f"ckpt={palette}", "task=restore", "features=classifier", *how, *others])
+    return json.loads(record.read_text())["restoration"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=list(DAMAGES), default="mnist")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--images", type=int, default=250)
+    parser.add_argument("--root", type=Path, default=Path("data"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/restoration"))
+    parser.add_argument("--specialists", action="store_true")
+    parser.add_argument(
+        "--unconditional", type=Path, default=None, help="a run that is there, in place of training one"
+    )
+    options = parser.parse_args()
+
+    damages, folder, root = DAMAGES[options.data], options.folder.resolve(), options.root.resolve()
+    several = ["condition=multitask", f"condition.damages=[{','.join(damages)}]"]
+    kinds = {"palette": several, "regression": [*several, "objective=regression"], "unconditional": []}
+    if options.specialists:
+        kinds |= {damage: [f"condition={damage}"] for damage in damages}
+    of = {
+        name: train(folder / f"{options.data}_{name}", options.data, root, options.steps, how)
+        for name, how in kinds.items()
+        if name != "unconditional" or options.unconditional is None
+    }
+    if options.unconditional is not None:
+        of["unconditional"] = options.unconditional.resolve()
+    found: dict[str, Any] = {"data": options.data, "steps": options.steps, "images": options.images, "damages": {}}
+    for damage in damages:
+        rows = found["damages"].setdefault(damage, {"methods": {}})
+        for name, sampler in SAMPLERS.items():
+            others = ["unconditional"] if damage in BY_ALGORITHM_2 else []
+            if not sampler:
+                others += ["regression", *([damage] if options.specialists else [])]
+            elif not others:
+                continue
+            out = folder / "judged" / f"{options.data}_{damage}_{name.replace(' ', '_')}"
+            judged = judge(of["palette"], damage, [of[other] for other in others], options.images, sampler, out)
+            names = ["damaged", "palette", *others, "originals"]
+            for method, entry in zip(names, judged["methods"], strict=True):
+                drawn = method not in ("damaged", "regression", "originals")
+                rows["methods"][f"{method}, {name}" if drawn else method] = entry["scores"]
+            if "by_quality" in judged:
+                rows["by_quality"] = {"methods": names[:-1], "bins": judged["by_quality"]}
+        save(f"restoration_{options.data}", found, torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -59,6 +59,7 @@ def test_on_a_cluster_a_stray_checkpoint_is_left_alone(
     [
         ("model.num_filters=6", ["model.num_filters=6", "the run to resume has 4"]),
         ("noise.num_levels=4", ["noise.num_levels=4", "the run to resume has 3"]),
+        ("optimizer=muon", ["optimizer._target_=ncsn.training.muon.Muon", "the run to resume has torch.optim.Adam"]),
     ],
 )
 def test_a_lone_checkpoint_of_another_network_is_refused(

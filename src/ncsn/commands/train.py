@@ -252,7 +252,7 @@ def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
 
 
 def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A checkpoint continues only with the network, the noise levels and the condition it was trained with."""
+    """A checkpoint continues only with the network, noise levels, condition and optimiser it was trained with."""
     for group in ("model", "noise"):
         if not isinstance(before.get(group), dict):
             raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
@@ -264,6 +264,7 @@ def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
         ("condition", "_target_"),
         ("condition", "names"),
         ("data", "attribute"),
+        ("optimizer", "_target_"),
         ("scheduler", "max_time"),
     ):
         old, new = ((config.get(group) or {}).get(key) for config in (before, now))

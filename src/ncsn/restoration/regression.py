@@ -7,9 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ncsn import noise
 from ncsn.objectives.regression import GREY
-from ncsn.restoration.tweedie import tweedie
+from ncsn.restoration.tweedie import Tweedie
 from ncsn.samplers import State
 from ncsn.samplers.state import StartsFrom
 from ncsn.score import Normal, Score
@@ -25,10 +24,9 @@ class Regression:
         """One, whatever the levels."""
         return 1
 
-    @torch.no_grad()
     def __call__(
         self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
     ) -> Iterator[State]:
         """Yields Tweedie's estimate at σ₁ from ½ everywhere, whatever x (B, …) is; draws nothing. See `Sampler`."""
-        noise.check(sigmas)
-        yield State(tweedie(score, torch.full_like(x, GREY), sigmas[:1].to(x.dtype).expand(len(x))), 0, 0)
+        estimate = Tweedie(float(sigmas[0]))
+        yield from estimate(score, torch.full_like(x, GREY), sigmas, normal=normal)

@@ -22,7 +22,16 @@ import torch
 from torch import Tensor
 
 from ncsn.errors import ConfigError, DataError, shown
-from ncsn.files import atomically, digest, one_process_at_a_time, read_json, write_text
+from ncsn.files import (
+    atomically,
+    digest,
+    is_whole,
+    one_process_at_a_time,
+    read_json,
+    remove_partial,
+    seal,
+    write_text,
+)
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.runs.folder import Run
 from ncsn.sampling.tasks import Task
@@ -79,12 +88,17 @@ class SampleFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Waits until no other process draws into this folder, and keeps others out."""
-        with one_process_at_a_time(self.path / "samples"):
+        with one_process_at_a_time(self.path / "samples") as held:
+            if held:
+                remove_partial(self.path)
+                remove_partial(self.path / "batches")
             yield
 
     def is_done(self, number: int, size: int) -> bool:
         """Whether batch `number` is there, with `size` images; a damaged one is not."""
         try:
+            if not is_whole(self._batch(number)):
+                return False
             batch = np.lib.format.open_memmap(self._batch(number), mode="r")
         except Exception:  # headers that are damaged fail in many ways
             return False
@@ -92,8 +106,10 @@ class SampleFolder:
 
     def save_batch(self, number: int, images: np.ndarray) -> None:
         """Keeps a finished batch, uint8 (B, H, W, C)."""
-        with atomically(self._batch(number)) as partial, partial.open("wb") as file:
-            np.save(file, images)
+        with atomically(self._batch(number)) as partial:
+            with partial.open("wb") as file:
+                np.save(file, images)
+            seal(partial)
 
     def save_trajectory(self, frames: list[Tensor]) -> None:
         """A strip, one row per sample and its columns along the chain (Fig. 4), and the same as a GIF.

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.arguments import OF_THE_CALL
@@ -27,7 +27,8 @@ from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
 from ncsn.training import classes, levels
 from ncsn.training.budget import is_auto, resolve_width
-from ncsn.training.build import build_callbacks, build_model, try_out
+from ncsn.training.build import build_callbacks, build_model, plain, try_out
+from ncsn.training.continuation import checkpoint_to_resume
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Job:
         result = self.run.result() if self.in_sweep else None
         if result is None or result.get("status") != "finished":
             return None
-        if _comparable(self.run.config()) != _comparable(_plain(config)):
+        if _comparable(self.run.config()) != _comparable(plain(config)):
             raise ConfigError(
                 f"{self.run.path} holds a finished job of another configuration; name this sweep: sweep=…"
             )
@@ -170,7 +171,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
         The last of all metrics.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    checkpoint = _checkpoint_to_resume(config, job)
+    checkpoint = checkpoint_to_resume(job.run, config.resume, plain(config), in_sweep=job.in_sweep)
     model = build_model(config)
     data: LightningDataModule = build(config.data, "data")
     sampler: Sampler = build(config.sampler, "sampler")
@@ -201,17 +202,11 @@ def _record(config: DictConfig, job: Job, trainer: Trainer, _: LightningModule) 
     """Writes the configuration, when the data is there and nothing is left to be refused."""
     if trainer.is_global_zero:
         job.run.record()
-        job.run.record_config(_plain(config), job.overrides)
+        job.run.record_config(plain(config), job.overrides)
 
 
 def _shape(config: DictConfig) -> tuple[int, int, int]:
     return config.data.channels, config.data.image_size, config.data.image_size
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
@@ -226,50 +221,6 @@ def _comparable(config: dict[str, Any]) -> dict[str, Any]:
 def _validated_at_the_end(trainer: Trainer) -> bool:
     batches = trainer.fit_loop.total_batch_idx + 1  # 0 where other processes did the work
     return batches > 0 and batches % (trainer.val_check_batch or 1) == 0
-
-
-def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
-    """The checkpoint that training goes on from, which is one of this network and these noise levels.
-
-    Raises:
-        UserError: there is none, it is damaged, or it is of another network.
-    """
-    resume, run = config.resume, job.run
-    checkpoint = run.newest_checkpoint()
-    if isinstance(resume, str) and Path(resume).is_file():
-        checkpoint = Path(resume)
-    elif checkpoint is None and isinstance(resume, str):
-        raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
-    elif checkpoint is not None and not resume and not job.in_sweep:
-        if global_rank():  # whose folder is the working folder, until it resumes
-            return None
-        raise ConfigError(
-            f"hydra.run.dir={run.path}: holds a run already; go on with it (resume=true) or name another"
-        )
-    if checkpoint is not None:
-        _check_same_model(check_resumable(checkpoint), _plain(config))
-    return checkpoint
-
-
-def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A checkpoint continues only with the network, noise levels, condition and optimiser it was trained with."""
-    for group in ("model", "noise"):
-        if not isinstance(before.get(group), dict):
-            raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
-        for key in before[group].keys() | now[group].keys():
-            old, new = before[group].get(key), now[group].get(key)
-            if old != new:
-                raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
-    for group, key in (
-        ("condition", "_target_"),
-        ("condition", "names"),
-        ("data", "attribute"),
-        ("optimizer", "_target_"),
-        ("scheduler", "max_time"),
-    ):
-        old, new = ((config.get(group) or {}).get(key) for config in (before, now))
-        if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
-            raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
 
 
 def _refuse_subprocesses(trainer: Trainer) -> None:

@@ -1,12 +1,23 @@
 """Checkpoints that a run can go on from."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+
+from ncsn.files import link, save_tensors
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all: Lightning's go through another folder, and may be cut short."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        save_tensors(checkpoint, Path(path))
 
 
 class Checkpoints(ModelCheckpoint):
@@ -30,6 +41,11 @@ class Checkpoints(ModelCheckpoint):
             return False
         return path == os.path.join(folder, os.path.basename(path))
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFiles()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._last_global_step_saved = trainer.global_step
@@ -42,6 +58,12 @@ class Checkpoints(ModelCheckpoint):
             candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
+
+    @staticmethod
+    def _link_checkpoint(trainer: Trainer, filepath: str, linkpath: str) -> None:
+        if trainer.is_global_zero:
+            link(Path(linkpath), os.path.basename(filepath))
+        trainer.strategy.barrier()
 
     def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
         """The name of a file is its own step, not the one that was logged last."""

@@ -29,6 +29,7 @@ from ncsn.training import classes, levels
 from ncsn.training.budget import is_auto, resolve_width
 from ncsn.training.build import build_callbacks, build_model, plain, try_out
 from ncsn.training.continuation import checkpoint_to_resume
+from ncsn.training.finite import NotFiniteError, StopWhenNotFinite
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,8 @@ class Job:
             write_sweep_table(self.run.path.parent)
 
     def report_failure(self, error: Exception) -> None:
-        if not (self.holds_a_run and isinstance(error, UserError)):
+        refused = isinstance(error, UserError) and not isinstance(error, NotFiniteError)
+        if not (self.holds_a_run and refused):
             self.report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
 
 
@@ -178,7 +180,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     try_out(model, sampler, _shape(config))
 
     record = LambdaCallback(on_fit_start=partial(_record, config, job))
-    callbacks = [*build_callbacks(config, job.run, sampler), record]
+    callbacks = [StopWhenNotFinite(), *build_callbacks(config, job.run, sampler), record]
     loggers = build_loggers(config.logger, job.run)
     # On a cluster, Lightning goes on with any hpc_ckpt_*.ckpt in this folder, which other processes may not know.
     root = os.devnull if global_rank() else str(job.run.path)

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TextIO
 
@@ -24,7 +25,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ncsn.commands.arguments import is_multirun, search_path, split, with_name, with_paths
@@ -150,6 +151,23 @@ class SweepTable(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         SweepTable.folder = Path(config.hydra.sweep.dir)
+
+
+class OwnFolder(Callback):
+    """Hydra's callback that gives a new run a folder of its own, also where another started in the same second."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra):
+            return
+        path = named = Path(config.hydra.run.dir)
+        for number in count(2):
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                path = named.with_name(f"{named.name}_{number}")
+        with read_write(config):
+            config.hydra.run.dir = str(path)
 
 
 def rewrite(arguments: Sequence[str], command: str) -> list[str]:

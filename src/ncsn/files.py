@@ -6,11 +6,13 @@ tells from a checksum in the file: zip archives, and so what torch.save and np.s
 """
 
 import errno
+import filecmp
 import hashlib
 import json
 import logging
 import mmap
 import os
+import shutil
 import uuid
 import zipfile
 import zlib
@@ -63,9 +65,21 @@ def remove_partial(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the text of a file such that a reader sees the old one or the new one, never half of it."""
-    with atomically(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    """Replaces the text of a file such that a reader sees the old one or the new one, never half of it.
+
+    One that says this already is left alone, so that it may be on a read-only disk.
+    """
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
+        with atomically(path) as partial:
+            partial.write_bytes(content)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Makes `path` a copy of a file, unless it is one."""
+    if not path.is_file() or not filecmp.cmp(source, path, shallow=False):
+        with atomically(path) as partial:
+            shutil.copyfile(source, partial)
 
 
 def read_json(path: Path, way_out: str = "move it away") -> Any:
@@ -106,6 +120,8 @@ def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
 
 def link(path: Path, target: str) -> None:
     """Makes `path` a symbolic link to its neighbour `target`, or a hard link where there are no symbolic ones."""
+    if path.is_symlink() and os.readlink(path) == target:
+        return
     with atomically(path, durable=False) as partial:
         try:
             partial.symlink_to(target)

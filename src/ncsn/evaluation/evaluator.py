@@ -25,7 +25,7 @@ from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import Score, ScoreSettings, compute_scores
-from ncsn.files import atomically, digest, one_process_at_a_time, read_record, write_text
+from ncsn.files import copy, digest, one_process_at_a_time, read_record, write_text
 from ncsn.images import save_png
 
 
@@ -187,8 +187,7 @@ class Evaluator:
             return None
         for name in ("evaluation.json", "neighbours.png"):
             if (kept / name).is_file():
-                with atomically(folder / name) as partial:
-                    shutil.copyfile(kept / name, partial)
+                copy(kept / name, folder / name)
         return record
 
     def _protocol(self, images: ImageSet, origin: Origin, against: Network | None) -> dict[str, Any]:

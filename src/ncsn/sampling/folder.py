@@ -122,9 +122,23 @@ class SampleFolder:
         save_gif([grid(frame) for frame in frames], self.path / "trajectory.gif")
 
     @property
+    def archive(self) -> Path:
+        """All samples in one file."""
+        return self.path / "samples.npz"
+
+    @property
     def picture(self) -> Path:
         """The first samples side by side."""
         return self.path / "grid.png"
+
+    def is_assembled(self, task: Task, format: Format) -> bool:
+        """Whether `assemble` was done with these batches, so that a folder on a read-only disk needs nothing more."""
+        if not self.picture.is_file():
+            return False
+        if format == "npz":
+            return self.archive.is_file() and is_whole(self.archive)
+        names = {"images": task.num_chains} | {name: len(images) for name, images in task.beside.items()}
+        return all(len(list((self.path / name).glob("*.png"))) == count for name, count in names.items())
 
     def assemble(self, num_batches: int, format: Format, task: Task) -> None:
         """Puts the batches together, as `samples.npz` or as `images/*.png`, and draws the picture of the first."""
@@ -147,7 +161,7 @@ class SampleFolder:
     def _save_npz(self, arrays: dict[str, list[np.ndarray]]) -> None:
         """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
         with (
-            atomically(self.path / "samples.npz") as partial,
+            atomically(self.archive) as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
         ):
             for name, batches in arrays.items():

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.arguments import OF_THE_CALL
 from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError, UserError, shown
+from ncsn.errors import ConfigError, DataError, Interrupted, UserError, shown
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.loggers import build_loggers, finish_dashboards
@@ -69,6 +69,9 @@ def train(config: DictConfig) -> float | None:
                     refresh_report(job.run.path)
         except Exception as error:
             job.report_failure(error)
+            raise
+        except Interrupted as end:
+            job.report_interruption(end)
             raise
         finally:
             finish_dashboards()
@@ -150,6 +153,14 @@ class Job:
         self.run.write_result(overrides={k: v for k, v in given.items() if k not in OF_THE_CALL}, **result)
         if self.in_sweep:
             write_sweep_table(self.run.path.parent)
+
+    def report_interruption(self, end: Interrupted) -> None:
+        """Records that a signal ended it, and says how to go on."""
+        if self.run.result() is None:
+            self.report(status="interrupted", error=end.message)
+        newest = self.run.newest_checkpoint()
+        if newest is not None:
+            end.message += f"; {newest.name} is there to go on from: resume={self.run.path}"
 
     def report_failure(self, error: Exception) -> None:
         refused = isinstance(error, UserError) and not isinstance(error, NotFiniteError)

@@ -124,6 +124,8 @@ def test_a_flipped_bit_is_noticed_wherever_content_is(kind: str, tmp_path: Path)
     assert is_whole(path)
     path.write_bytes(b"")
     assert is_whole(path)
+    assert not is_whole(path.rename(tmp_path / "file.npz"))
+    assert not is_whole(path)  # which is not there any more
 
 
 def test_checksums_are_the_same_however_long_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

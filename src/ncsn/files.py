@@ -193,10 +193,12 @@ def seal(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file has the bits that were written: False where its checksum, if it has one, is of others."""
+    """Whether a file is there with the bits that were written: its checksum, if it has one, is not of others."""
+    if not path.is_file():
+        return False
     size = path.stat().st_size - len(_SEAL) - 4
     with path.open("rb") as file:
-        if file.read(4) == b"PK\3\4":
+        if file.read(4) == b"PK\3\4" or path.suffix == ".npz":
             return _is_whole_archive(path)
         file.seek(max(size, 0))
         end = file.read()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ncsn import load_score, save_score
+from ncsn.checkpoint import load_score, save_score
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ncsn.evaluation.features import FeatureNetwork, Features, extract_batches
 from ncsn.evaluation.image_sets import ImageSet
-from ncsn.files import atomically
+from ncsn.files import atomically, is_whole
 
 
 def extract_shared(
@@ -55,7 +55,7 @@ class Extraction(LightningModule):
 
     def predict_dataloader(self) -> DataLoader:
         mine = range(self.trainer.global_rank, self.num_batches, self.trainer.world_size)
-        pending = [number for number in mine if not self.part(number).is_file()]
+        pending = [number for number in mine if not is_whole(self.part(number))]
         hidden = not self.trainer.is_global_zero
         self.bar = tqdm(total=len(pending), desc=f"Features by {self.network.name}", unit="batch", disable=hidden)
         return DataLoader(pending, batch_size=None)  # type: ignore[arg-type]

@@ -136,7 +136,7 @@ class SampleFolder:
         if not self.picture.is_file():
             return False
         if format == "npz":
-            return self.archive.is_file() and is_whole(self.archive)
+            return is_whole(self.archive)
         names = {"images": task.num_chains} | {name: len(images) for name, images in task.beside.items()}
         return all(len(list((self.path / name).glob("*.png"))) == count for name, count in names.items())
 

@@ -129,7 +129,7 @@ def checksum(header: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> st
     value = zlib.crc32(json.dumps({k: v for k, v in header.items() if k != "crc32"}, sort_keys=True).encode())
     for name, tensor in sorted(state.items()):
         value = zlib.crc32(repr((name, tensor.dtype, tuple(tensor.shape))).encode(), value)
-        value = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy(), value)
+        value = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy().data, value)
     return f"{value:08x}"
 
 

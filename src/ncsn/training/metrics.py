@@ -94,7 +94,7 @@ class Metrics(Callback):
             return
         there = trainer.strategy.broadcast(csv.go_on_after(step))
         if "train/loss" not in there and self.logged.get("step") == step:
-            row = {name: float(torch.tensor(value)) for name, value in self.logged.items()}  # as Lightning logs it
+            row: dict[str, Tensor | float] = {name: torch.tensor(value) for name, value in self.logged.items()}
             csv.log_metrics(row, step)
         if "val/loss" not in there:
             validation = trainer.fit_loop.epoch_loop.val_loop

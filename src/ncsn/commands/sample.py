@@ -74,8 +74,8 @@ def sample(config: DictConfig) -> Path:
         if isinstance(task, Encode):
             error = read_json(folder.round_trip)
             log.info(
-                f"latents: {folder.latents}\nthere and back: off by {error['mean']:.2g} of 256 grey levels on average, "
-                f"by {error['maximum']:.2g} at most"
+                f"latents: {folder.latents}\nthere and back: off by {error['mean']:.2g} of 256 grey levels on "
+                f"average, by {error['maximum']:.2g} at most"
             )
         run = Run.of(prepared.checkpoint)
         if run is not None and run.is_recorded:

@@ -139,19 +139,18 @@ class SampleFolder:
         if isinstance(task, Encode):
             beside["latent"] = self._assemble_latents(num_batches, task)
         if format == "npz":
-            arrays = {"arr_0": batches} | {name: [array] for name, array in beside.items()}
-            self._save_npz(self.path / "samples.npz", arrays)
+            whole = {"arr_0": batches} | {name: [array] for name, array in beside.items()}
+            self._save_npz(self.path / "samples.npz", whole)
         else:
             for name, arrays in {"images": batches, **{name: [array] for name, array in beside.items()}}.items():
                 for number, image in enumerate(image for batch in arrays for image in batch):
                     save_png(image, self.path / name / f"{number:05d}.png")
         few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
         first = _as_images(np.concatenate(few)[:IMAGES_IN_GRID])
+        shown: tuple[Tensor, int | None] = task.picture(first)
         if isinstance(task, Encode):
-            images, columns = task.rows(_as_images(beside["latent"][: len(first)]), first)
-        else:
-            images, columns = task.picture(first)  # type: ignore[assignment]
-        save_png(grid(images, columns), self.picture)
+            shown = task.rows(_as_images(beside["latent"][: len(first)]), first)
+        save_png(grid(*shown), self.picture)
 
     def _assemble_latents(self, num_batches: int, task: Encode) -> np.ndarray:
         """Writes the latents of all batches and what was lost on the way back; returns latents to be shown, uint8."""

@@ -30,7 +30,7 @@ class FollowsFlow(Task):
     driver: ClassVar[Literal["solver"]] = "solver"
 
     def __post_init__(self) -> None:
-        self.sampler = ProbabilityFlow(self.solver)
+        self.flow = self.sampler = ProbabilityFlow(self.solver or DormandPrince())
         super().__post_init__()
         if self.count != 1:
             raise ConfigError(
@@ -39,20 +39,14 @@ class FollowsFlow(Task):
 
     @property
     def settings(self) -> dict[str, Any]:
-        kind = type(self.solver)
-        solver = {"_target_": f"{kind.__module__}.{kind.__name__}"} | asdict(self.solver)  # type: ignore[call-overload]
-        return super().settings | {"solver": solver}
-
-    def latents_of(self, images: Tensor, draws: Draws) -> Tensor:
-        """The latents of images (B, C, H, W)."""
-        score = self.score_of(range(len(images)), draws)
-        sigmas = self.score.sigmas.to(draws.device)
-        return encode(score, images.to(draws.device), sigmas, solver=self.solver)
+        solver, kind = self.flow.solver, type(self.flow.solver)
+        node = {"_target_": f"{kind.__module__}.{kind.__name__}"} | asdict(solver)  # type: ignore[call-overload]
+        return super().settings | {"solver": node}
 
 
 @dataclass(kw_only=True, eq=False)
-class Encode(FollowsFlow, OfImages):
-    """Images to their latents at σ₁ and back; both are kept as they are, in float32."""
+class OfLatents(FollowsFlow, OfImages):
+    """Such a task of images, which are encoded first; nothing is hidden of them."""
 
     @property
     def measured(self) -> Tensor:
@@ -62,8 +56,19 @@ class Encode(FollowsFlow, OfImages):
     def beside(self) -> dict[str, Tensor]:
         return {"original": self.original}
 
+    def encoded(self, images: Tensor, draws: Draws) -> Tensor:
+        """The latents of images (B, C, H, W)."""
+        score = self.score_of(range(len(images)), draws)
+        sigmas = self.score.sigmas.to(draws.device)
+        return encode(score, images.to(draws.device), sigmas, solver=self.flow.solver)
+
+
+@dataclass(kw_only=True, eq=False)
+class Encode(OfLatents):
+    """Images to their latents at σ₁ and back; both are kept as they are, in float32."""
+
     def start(self, chains: range, draws: Draws) -> Tensor:
-        return self.latents_of(self.of_chains(self.original, chains, draws), draws)
+        return self.encoded(self.of_chains(self.original, chains, draws), draws)
 
     def shown(self, latents: Tensor) -> Tensor:
         """Latents as pictures: grey, and 3σ₁ on both sides of it."""
@@ -112,7 +117,7 @@ class Decode(FollowsFlow):
 
 
 @dataclass(kw_only=True, eq=False)
-class InterpolateImages(FollowsFlow, OfImages):
+class InterpolateImages(OfLatents):
     """Rows that go from each image given to the next; their ends are the images up to the error of the solver.
 
     Args:
@@ -136,17 +141,9 @@ class InterpolateImages(FollowsFlow, OfImages):
     def together(self) -> int:
         return self.num_angles
 
-    @property
-    def measured(self) -> Tensor:
-        return self.original
-
-    @property
-    def beside(self) -> dict[str, Tensor]:
-        return {"original": self.original}
-
     def start(self, chains: range, draws: Draws) -> Tensor:
         first, last = chains.start // self.num_angles, chains.stop // self.num_angles
-        latents = self.latents_of(self.original[first : last + 1], draws) - 0.5  # turned around grey, as noise is
+        latents = self.encoded(self.original[first : last + 1], draws) - 0.5  # turned around grey, as noise is
         return 0.5 + spherical(latents[:-1], latents[1:], self.num_angles).flatten(0, 1)
 
     def picture(self, samples: Tensor) -> tuple[Tensor, int]:
@@ -162,7 +159,7 @@ def interpolate(
     num_samples: int | None = None,
     label: int | str | None = None,
     guidance: float = 1.0,
-    solver: Solver = DormandPrince(),
+    solver: Solver | None = None,
     images: str | None = None,
     num_images: int | None = 8,
     num_angles: int = 8,

@@ -43,18 +43,12 @@ def read_latents(path: str, score: TrainedScore) -> Tensor:
         raise DataError(f"{key}: expected the arrays {' and '.join(KEYS)}, found {shown(', '.join(names))}")
     latents, sigmas = (found[name] for name in KEYS)
     size = "×".join(map(str, score.image_shape))
-    if (
-        latents.dtype != np.float32
-        or latents.ndim != 4
-        or len(latents) == 0
-        or latents.shape[1:] != score.image_shape
-    ):
+    if latents.dtype != np.float32 or latents.shape[1:] != score.image_shape or not latents.size:
         raise DataError(f"{key}: expected float32 (N, {size}), found {latents.dtype} {latents.shape}")
-    own = score.sigmas.cpu().float()
-    if sigmas.dtype != np.float32 or sigmas.shape != own.shape or not np.array_equal(sigmas, own.numpy()):
-        raise DataError(
-            f"{key}: encoded between other noise levels ({_ladder(sigmas)}) than the network's ({_ladder(own.numpy())})"
-        )
+    own = score.sigmas.cpu().float().numpy()
+    if sigmas.dtype != np.float32 or not np.array_equal(sigmas, own):
+        levels = f"{_ladder(sigmas)}, not {_ladder(own)}"
+        raise DataError(f"{key}: encoded between other noise levels than the network's ({levels})")
     finite = np.isfinite(latents).all(axis=(1, 2, 3))
     if not finite.all():
         raise DataError(f"{key}: latent {int(finite.argmin())} is not finite")

@@ -11,7 +11,7 @@ from ncsn.checkpoint import TrainedScore
 from ncsn.conditions import Label
 from ncsn.damage import Damage, name_of
 from ncsn.errors import ConfigError
-from ncsn.flow import DormandPrince, Solver
+from ncsn.flow import Solver
 from ncsn.random import Draws
 from ncsn.samplers import Sampler, start
 from ncsn.sampling.tasks.labels import chosen_labels
@@ -25,7 +25,7 @@ class Task(ABC):
     Args:
         score: the trained network.
         sampler: drives the chains.
-        solver: of the probability flow, where chains follow it.
+        solver: of the probability flow, where chains follow it; None for `DormandPrince`.
         num_samples: as the task counts them; None for its own default.
         label: the class that images are drawn for, by number or name; "all" for all of them in turn; None for none.
         guidance: g of `Guided`; 1 for the plain score given the label.
@@ -40,7 +40,7 @@ class Task(ABC):
     num_samples: int | None = None
     label: int | str | None = None
     guidance: float = 1.0
-    solver: Solver = DormandPrince()
+    solver: Solver | None = None
 
     default_num_samples: ClassVar[int]
     driver: ClassVar[Literal["sampler", "solver", "task"]] = "sampler"  # the key that says what drives the chains

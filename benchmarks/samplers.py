@@ -32,6 +32,7 @@ def candidates(evaluations: int, *, levels: int, form: bool) -> Iterator[tuple[s
     yield "ddim", samplers.DDIM(steps=evaluations, **clip)
     yield "heun", samplers.Heun(steps=(evaluations + 1) // 2, **clip)
     yield "dpmpp_2m", samplers.DPMSolverPP(steps=evaluations, **clip)
+    yield "dpmpp_2m, eta=1", samplers.DPMSolverPP(steps=evaluations, eta=1.0, **clip)
     yield "unipc", samplers.UniPC(steps=evaluations, **clip)
     yield "pc", samplers.PredictorCorrector(steps=max(evaluations // 2, 1), **clip)
     if not form and evaluations > levels:  # step sizes are those of a ladder

@@ -1,6 +1,6 @@
 """How good are samples of one network by each sampler, for how many evaluations?
 
-    python benchmarks/samplers.py NAME=RUN … [--root data] [--samples 500] [--evaluations 5 10 20 50 100] [--seeds 3]
+    python benchmarks/samplers.py NAME=RUN … [--root data] [--samples 500] [--evaluations 5 10 20 50 100] [--seeds 3] [--compile]
 
 Each RUN is a trained run's folder or a checkpoint, NAME what the table calls it. All networks are of one data set;
 what is drawn is scored by the Fréchet distance of the data set's own classifier to the training images. What was
@@ -20,6 +20,7 @@ from harness import RESULTS, device, save
 from ncsn import load_score, samplers
 from ncsn.config import build
 from ncsn.data import ImageDataModule
+from ncsn.networks.compiled import compile_in_place, constant_weights
 from ncsn.networks.forms import Preconditioned
 
 WHERE = device()
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[5, 10, 20, 50, 100])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="the network: a minute first, then faster")
     parser.add_argument("--only", nargs="+", default=None, help="samplers, by name")
     options = parser.parse_args()
     for named in options.runs:
@@ -60,6 +62,8 @@ def main() -> None:
         network = {key: score.config[key] for key in ("model", "noise")} | {"steps": score.step}
         of_network = found["networks"].setdefault(name, {"network": network, "distances": {}})
         form = isinstance(score.network, Preconditioned)
+        if options.compile:
+            compile_in_place(score.network)
         for evaluations in options.evaluations:
             for label, sampler in candidates(evaluations, levels=len(score.sigmas), form=form):
                 row = of_network["distances"].setdefault(label, {}).setdefault(str(evaluations), [])
@@ -78,4 +82,5 @@ def _measured(data: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_grad_enabled(False)
-    main()
+    with constant_weights(WHERE):
+        main()

@@ -1,6 +1,7 @@
 """How good are samples of one network by each sampler, for how many evaluations?
 
-    python benchmarks/samplers.py NAME=RUN … [--root data] [--samples 500] [--evaluations 5 10 20 50 100] [--seeds 3] [--compile]
+    python benchmarks/samplers.py NAME=RUN … [--root data] [--samples 500] [--evaluations 5 10 20 50 100] [--seeds 3]
+                                            [--only ddpm heun …] [--compile]
 
 Each RUN is a trained run's folder or a checkpoint, NAME what the table calls it. All networks are of one data set;
 what is drawn is scored by the Fréchet distance of the data set's own classifier to the training images. What was

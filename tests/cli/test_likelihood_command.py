@@ -13,7 +13,8 @@ import torch
 
 from ncsn.checkpoint import load_score
 from ncsn.data.transforms import dequantize, to_unit_interval
-from ncsn.evaluation.likelihood import Likelihoods, moments_of
+from ncsn.evaluation.likelihood import moments_of
+from ncsn.evaluation.per_image import PerImage
 from ncsn.flow import HeunSteps
 from ncsn.likelihood import log_likelihood
 from ncsn.random import Draws
@@ -87,15 +88,15 @@ def test_what_is_there_is_not_computed_again(
     """Neither a whole evaluation nor, after an interruption, its finished batches."""
     run = shutil.copytree(scored[0].parents[1], tmp_path / "run", symlinks=True)
     path, computed = run / "checkpoints" / scored[0].name, []
-    before = Likelihoods.predict_step
+    before = PerImage.predict_step
 
-    def counted(self: Likelihoods, number: int, batch_idx: int) -> int:
+    def counted(self: PerImage, number: int, batch_idx: int) -> int:
         computed.append(number)
         if len(computed) == 2 and len(computed) == self.num_batches - 1:
             raise KeyboardInterrupt
         return before(self, number, batch_idx)
 
-    monkeypatch.setattr(Likelihoods, "predict_step", counted)
+    monkeypatch.setattr(PerImage, "predict_step", counted)
     call("evaluate", f"ckpt={path}", *BITS, cwd=tmp_path)
     assert computed == []
     expected = record_of(path)

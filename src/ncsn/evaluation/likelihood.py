@@ -21,11 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from ncsn.checkpoint import TrainedScore
 from ncsn.checkpoint.hub import outside_cache
@@ -34,6 +31,7 @@ from ncsn.damage import Damage, name_of
 from ncsn.data import ImageDataModule
 from ncsn.data.transforms import dequantize, to_unit_interval
 from ncsn.errors import ConfigError
+from ncsn.evaluation.per_image import Loaded, values_per_image
 from ncsn.evaluation.scores import short_count
 from ncsn.files import atomically, digest, one_process_at_a_time, read_record, sha256, write_text
 from ncsn.flow import Solver
@@ -61,8 +59,8 @@ class Estimator:
 
     def __call__(
         self, score: TrainedScore, images: Tensor, first: int, moments: tuple[Tensor, Tensor], device: torch.device
-    ) -> tuple[Tensor, int]:
-        """log p of images in nats, float64 (B,), and evaluations of the network.
+    ) -> dict[str, Tensor]:
+        """By name, float64 (B,): log p of images in `nats`, and `evaluations` of the network.
 
         Args:
             images: uint8 (B, C, H, W).
@@ -82,7 +80,8 @@ class Estimator:
             projection=self.projection,
             normal=lambda x: torch.cat([d.normal(u[:1]) for d in draws]).to(x),
         )
-        return found.nats.cpu().double(), found.evaluations
+        nats = found.nats.cpu().double()
+        return {"nats": nats, "evaluations": torch.full_like(nats, found.evaluations)}
 
 
 def bits_per_dim_of(config: DictConfig, path: Path) -> tuple[dict[str, Any] | None, Path]:
@@ -137,18 +136,26 @@ def bits_per_dim_of(config: DictConfig, path: Path) -> tuple[dict[str, Any] | No
         known = record is not None and record.get("protocol") == protocol
         if not trainer.strategy.broadcast(known):
             start = time.perf_counter()
-            shared = Likelihoods(score, images, moments_of(own.images("train")), estimator, config.batch_size, folder)
-            found = shared.computed_by(trainer)
+            moments = moments_of(own.images("train"))
+
+            def likelihoods(images: Tensor, first: int, device: torch.device) -> dict[str, Tensor]:
+                with as_config_error(f"scores={BITS_PER_DIM}"):
+                    return estimator(score, images, first, moments, device)
+
+            parts = folder / "batches"
+            found = values_per_image(
+                trainer, score.network, likelihoods, Loaded(images), config.batch_size, parts, "Likelihoods"
+            )
             record = None
             if found is not None:
                 labels = data.labels("val")
-                record = {"protocol": protocol, "checkpoint": checkpoint} | _summary(*found, images, labels, data)
+                record = {"protocol": protocol, "checkpoint": checkpoint} | _summary(found, images, labels, data)
                 record["seconds"] = round(time.perf_counter() - start, 1)
                 record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
                 with atomically(folder / "likelihood.npz") as partial, partial.open("wb") as file:
-                    np.savez(file, nats=found[0].numpy())
+                    np.savez(file, nats=found["nats"].numpy())
                 write_text(folder / "likelihood.json", json.dumps(record, indent=2))
-                shutil.rmtree(shared.parts, ignore_errors=True)
+                shutil.rmtree(parts, ignore_errors=True)
     return (record if trainer.is_global_zero else None), folder
 
 
@@ -183,66 +190,11 @@ def moments_of(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean, squares / len(some) - mean**2 + 1 / (12 * 256**2)
 
 
-class Likelihoods(LightningModule):
-    """Computes the likelihoods of a process's share of the batches and leaves them in a folder."""
-
-    def __init__(
-        self,
-        score: TrainedScore,
-        images: Tensor,
-        moments: tuple[Tensor, Tensor],
-        estimator: Estimator,
-        batch_size: int,
-        folder: Path,
-    ) -> None:
-        super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than devices
-        self.network, self.score, self.images, self.moments = score.network, score, images, moments
-        self.estimator, self.batch_size, self.parts = estimator, batch_size, folder / "batches"
-        self.num_batches = -(-len(images) // batch_size)
-
-    def computed_by(self, trainer: Trainer) -> tuple[Tensor, Tensor] | None:
-        """log p of all images, (N,), and the evaluations of each, (N,); None on processes but the first."""
-        trainer.predict(self, return_predictions=False)
-        trainer.strategy.barrier("likelihoods")
-        if not trainer.is_global_zero:
-            return None
-        nats, evaluations = [], []
-        for number in range(self.num_batches):
-            with np.load(self.part(number)) as file:
-                nats.append(torch.from_numpy(file["nats"]))
-                evaluations.append(torch.from_numpy(file["evaluations"]))
-        return torch.cat(nats), torch.cat(evaluations)
-
-    def part(self, number: int) -> Path:
-        """The file for a batch."""
-        return self.parts / f"{number:05d}.npz"
-
-    def predict_dataloader(self) -> DataLoader:
-        mine = range(self.trainer.global_rank, self.num_batches, self.trainer.world_size)
-        pending = [number for number in mine if not self.part(number).is_file()]
-        hidden = not self.trainer.is_global_zero
-        self.bar = tqdm(total=len(pending), desc="Likelihoods", unit="batch", disable=hidden)
-        return DataLoader(pending, batch_size=None)  # type: ignore[arg-type]
-
-    def predict_step(self, number: int, batch_idx: int) -> int:
-        first = number * self.batch_size
-        images = self.images[first : first + self.batch_size]
-        with as_config_error(f"scores={BITS_PER_DIM}"):
-            nats, evaluations = self.estimator(self.score, images, first, self.moments, self.device)
-        with atomically(self.part(number)) as partial, partial.open("wb") as file:
-            np.savez(file, nats=nats.numpy(), evaluations=np.full(len(nats), evaluations))
-        self.bar.update()
-        return number
-
-    def on_predict_end(self) -> None:
-        self.bar.close()
-
-
 def _summary(
-    nats: Tensor, evaluations: Tensor, images: Tensor, labels: Tensor | None, data: ImageDataModule
+    found_per_image: dict[str, Tensor], images: Tensor, labels: Tensor | None, data: ImageDataModule
 ) -> dict[str, Any]:
     """What the record says of the likelihoods of all images."""
+    nats, evaluations = found_per_image["nats"], found_per_image["evaluations"]
     bits = bits_per_dim(nats, images[0].numel())
     mean, error = _mean(bits)
     found: dict[str, Any] = {

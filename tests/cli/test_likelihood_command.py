@@ -13,7 +13,7 @@ import torch
 
 from ncsn.checkpoint import load_score
 from ncsn.data.transforms import dequantize, to_unit_interval
-from ncsn.evaluation.likelihood import moments_of
+from ncsn.evaluation.estimator import moments_of
 from ncsn.evaluation.per_image import PerImage
 from ncsn.flow import HeunSteps
 from ncsn.likelihood import log_likelihood

@@ -1,12 +1,8 @@
-"""Bits per dimension of held-out images, with all that they depend on.
-
-Images are dequantised as training images are, (k + u)/256 with u uniform in [0, 1), whatever the network was trained
-on. What is drawn for an image, u and the vectors v that estimate the divergence, is a function of the seed and of
-its number, and not of its batch; so, with steps of a fixed length, is its likelihood.
+"""Bits per dimension of images under a network, with all that they depend on.
 
 <run folder>/likelihood/last_ema_1f3a…/
     likelihood.json   the record; the hash of its protocol names the folder
-    likelihood.npz    key nats: log p of each image, (N,)
+    likelihood.npz    nats: log p of each image, (N,); files: their names, where each is a file
 """
 
 import importlib.metadata
@@ -15,7 +11,8 @@ import math
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,139 +21,175 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ncsn.checkpoint import TrainedScore
 from ncsn.checkpoint.hub import outside_cache
 from ncsn.config import as_config_error, build
 from ncsn.damage import Damage, name_of
 from ncsn.data import ImageDataModule
-from ncsn.data.transforms import dequantize, to_unit_interval
 from ncsn.errors import ConfigError
-from ncsn.evaluation.per_image import Loaded, values_per_image
-from ncsn.evaluation.scores import short_count
+from ncsn.evaluation.controls import Control, NamedImages, control_of, given_images, held_out_images
+from ncsn.evaluation.drawn import OwnSamples
+from ncsn.evaluation.estimator import Estimator, moments_of, with_half_the_steps
+from ncsn.evaluation.per_image import Images, Loaded, values_per_image
+from ncsn.evaluation.scores import in_order, short_count
 from ncsn.files import atomically, digest, one_process_at_a_time, read_record, sha256, write_text
-from ncsn.flow import Solver
-from ncsn.likelihood import Projection, bits_per_dim, check_projections, log_likelihood
-from ncsn.random import Draws
+from ncsn.likelihood import bits_per_dim
 from ncsn.runs.folder import Run
 from ncsn.sampling.prepare import assumptions, build_trainer, load
 from ncsn.sampling.tasks.images import training_data
 
 BITS_PER_DIM = "bits_per_dim"
-MOMENTS_IMAGES = 16_384  # of the training images at most, whose mean and variance the prior has
+ERROR_IMAGES = 16  # that the error of the solver is told for
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """How likelihoods are computed; the attributes are arguments of `log_likelihood`."""
+class Bits:
+    """Bits per dimension under the network of a checkpoint.
 
-    solver: Solver
-    num_projections: int | None
-    projection: Projection
-    seed: int
+    Args:
+        config: checked; its keys data, samples, num_images, batch_size, seed, solver, num_projections, projection,
+            out and those that say which network count.
+        path: the checkpoint.
 
-    def __post_init__(self) -> None:
-        check_projections(self.num_projections, self.projection)
+    Raises:
+        UserError: the checkpoint or the data are not what they should be.
+    """
 
-    def __call__(
-        self, score: TrainedScore, images: Tensor, first: int, moments: tuple[Tensor, Tensor], device: torch.device
-    ) -> dict[str, Tensor]:
-        """By name, float64 (B,): log p of images in `nats`, and `evaluations` of the network.
+    def __init__(self, config: DictConfig, path: Path) -> None:
+        self.config, self.path = config, path
+        self.score = load(config, path)  # as it is, neither compiled nor rounded
+        if isinstance(self.score.condition, Damage):
+            raise ConfigError(
+                f"scores={BITS_PER_DIM}: the network restores images (condition={name_of(self.score.condition)})"
+            )
+        with as_config_error(f"scores={BITS_PER_DIM}"):
+            self.estimator = Estimator(
+                build(config.solver, "solver"), config.num_projections, config.projection, config.seed
+            )
+        self.own = training_data(self.score)
+        self.own.prepare_data()
+        self.trainer = build_trainer(config.trainer, precision="32-true")
+        self.place = outside_cache(path)
+        about = {"sha256": sha256(path), "step": self.score.step, "weights": self.score.weights}
+        self.checkpoint: dict[str, Any] = {"path": self.place.resolve().name} | about
 
-        Args:
-            images: uint8 (B, C, H, W).
-            first: the number of the first of them.
-            moments: mean and variance of the data, (C, H, W).
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the network's training images, (C, H, W), for the prior."""
+        return moments_of(self.own.images("train"))
+
+    def main(self) -> NamedImages:
+        """The images asked for: those of `samples`, or held-out ones, of `data` or of the network's own data set."""
+        config, shape = self.config, self.score.image_shape
+        if config.samples is not None:
+            return given_images(Path(config.samples).expanduser(), shape)
+        data: ImageDataModule = self.own
+        if config.data.get("_target_") is not None:
+            data = build(config.data, "data")
+            data.prepare_data()
+        return held_out_images(data, shape, config.num_images)
+
+    def control(self, name: Control, main: NamedImages) -> NamedImages:
+        """As many images of another kind: what becomes of `main`, or samples that are drawn unless they are there."""
+        if name != "samples":
+            return control_of(main, name, self.config.seed)
+        own = OwnSamples.of(self.config, self.path, self.config.num_samples or len(main.images), None)
+        return NamedImages(own.draw(), "samples", {"samples": read_record(own.folder.path / "settings.json")})
+
+    def of(self, images: NamedImages) -> tuple[dict[str, Any] | None, Path]:
+        """The record of the likelihoods of images, computed unless it is there, and the folder that it lies in.
+
+        Returns:
+            None for the record on processes but the first.
+
+        Raises:
+            UserError: an image is damaged, or the flow cannot be solved.
         """
-        draws = [Draws(self.seed, "likelihood", first + row) for row in range(len(images))]
-        u = torch.cat([d.uniform(1, *images.shape[1:]) for d in draws])
-        found = log_likelihood(
-            score.network,
-            dequantize(to_unit_interval(images), u).to(device),
-            score.sigmas.to(device),
-            mean=moments[0],
-            variance=moments[1],
-            solver=self.solver,
-            num_projections=self.num_projections,
-            projection=self.projection,
-            normal=lambda x: torch.cat([d.normal(u[:1]) for d in draws]).to(x),
-        )
-        nats = found.nats.cpu().double()
-        return {"nats": nats, "evaluations": torch.full_like(nats, found.evaluations)}
+        protocol = self._protocol(images)
+        run = Run.of(self.place)
+        beside = self.place.absolute().parent if run is None else run.path
+        name = f"{self.place.resolve().stem}_{self.score.weights}_{digest(protocol)}"
+        folder = (beside if self.config.out is None else Path(self.config.out)) / "likelihood" / name
+        with one_process_at_a_time(folder / "likelihood") if self.trainer.is_global_zero else nullcontext():
+            record = read_record(folder / "likelihood.json")
+            known = record is not None and record.get("protocol") == protocol
+            if not self.trainer.strategy.broadcast(known):
+                start = time.perf_counter()
+                found, error = self._likelihoods(images, folder)
+                record = None
+                if found is not None:
+                    record = {"protocol": protocol, "checkpoint": self.checkpoint} | summary(found, error, images)
+                    record["seconds"] = round(time.perf_counter() - start, 1)
+                    record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
+                    kept = {"nats": found["nats"].numpy()}
+                    if images.files is not None:
+                        kept["files"] = np.array(images.files)
+                    with atomically(folder / "likelihood.npz") as partial, partial.open("wb") as file:
+                        np.savez(file, **kept)
+                    write_text(folder / "likelihood.json", json.dumps(record, indent=2))
+                    for unfinished in (folder / "batches", folder / "batches_with_half_the_steps"):
+                        shutil.rmtree(unfinished, ignore_errors=True)
+        return (record if self.trainer.is_global_zero else None), folder
+
+    def _protocol(self, images: NamedImages) -> dict[str, Any]:
+        """What the record depends on."""
+        config, checkpoint = self.config, {key: self.checkpoint[key] for key in ("sha256", "weights")}
+        return {
+            "checkpoint": checkpoint | {"authors": assumptions(config)},
+            "images": images.identity | {"count": len(images.images)},
+            "prior": self.own.identity("train"),
+            "dequantisation": "uniform",
+            "solver": OmegaConf.to_container(config.solver),
+            "num_projections": config.num_projections,
+            "projection": config.projection,
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+        }
+
+    def _likelihoods(self, images: NamedImages, folder: Path) -> tuple[dict[str, Tensor] | None, Tensor | None]:
+        """What `Estimator` finds of all images; and for the first of them the error of fixed steps, in nats.
+
+        With steps twice as long the error of a method of order 2 is four times as large (Richardson): from one to the
+        other it changes by three times the error.
+        """
+
+        def values(images: Images, estimator: Estimator, parts: str, title: str) -> dict[str, Tensor] | None:
+            def likelihoods(images: Tensor, first: int, device: torch.device) -> dict[str, Tensor]:
+                with as_config_error(f"scores={BITS_PER_DIM}"):
+                    return estimator(self.score, images, first, self.moments, device)
+
+            size, network = self.config.batch_size, self.score.network
+            return values_per_image(self.trainer, network, likelihoods, images, size, folder / parts, title)
+
+        found = values(images.images, self.estimator, "batches", f"Likelihoods of {images.name}")
+        solver, ratio = with_half_the_steps(self.estimator.solver, len(self.score.sigmas))
+        if solver is None:
+            return found, None
+        few = Loaded(next(images.images.batches(ERROR_IMAGES)))
+        estimator = replace(self.estimator, solver=solver)
+        other = values(few, estimator, "batches_with_half_the_steps", "Error of the solver")
+        if found is None or other is None:
+            return None, None
+        return found, (found["nats"][: len(few)] - other["nats"]).abs() / (ratio**2 - 1)
 
 
 def bits_per_dim_of(config: DictConfig, path: Path) -> tuple[dict[str, Any] | None, Path]:
-    """The record of the bits per dimension of a network, and the folder that it lies in.
+    """The record of the bits per dimension of a network, and the folder that it lies in; see `Bits`.
 
-    Args:
-        config: checked; its keys data, num_images, batch_size, seed, solver, num_projections, projection and those
-            that say which network count.
-        path: the checkpoint.
-
-    Returns:
-        None for the record on processes but the first.
-
-    Raises:
-        UserError: the checkpoint or the data are not what they should be, or the flow cannot be solved.
+    Those of `controls` stand in it as `likelihood.controls`, and each has a record of its own beside it.
     """
-    score = load(config, path)  # as it is, neither compiled nor rounded
-    if isinstance(score.condition, Damage):
-        raise ConfigError(
-            f"scores={BITS_PER_DIM}: the network restores images (condition={name_of(score.condition)})"
-        )
-    own = training_data(score)
-    data: ImageDataModule = own if config.data.get("_target_") is None else build(config.data, "data")
-    for needed in (own, data):
-        needed.prepare_data()
-    images = data.images("val")[: config.num_images]
-    if images.shape[1:] != score.image_shape:
-        raise ConfigError(f"data: has images of {tuple(images.shape[1:])}, and the network of {score.image_shape}")
-    solver: Solver = build(config.solver, "solver")
-    with as_config_error(f"scores={BITS_PER_DIM}"):
-        estimator = Estimator(solver, config.num_projections, config.projection, config.seed)
-    place = outside_cache(path)
-    checkpoint = {"path": place.resolve().name, "sha256": sha256(path), "step": score.step, "weights": score.weights}
-    protocol = {
-        "checkpoint": {key: checkpoint[key] for key in ("sha256", "weights")} | {"authors": assumptions(config)},
-        "images": data.identity("val") | {"count": len(images)},
-        "prior": own.identity("train"),
-        "dequantisation": "uniform",
-        "solver": OmegaConf.to_container(config.solver),
-        "num_projections": config.num_projections,
-        "projection": config.projection,
-        "seed": config.seed,
-        "batch_size": config.batch_size,
-    }
-    run = Run.of(place)
-    beside = place.absolute().parent if run is None else run.path
-    name = f"{place.resolve().stem}_{score.weights}_{digest(protocol)}"
-    folder = (beside if config.out is None else Path(config.out)) / "likelihood" / name
-    trainer = build_trainer(config.trainer, precision="32-true")
-    with one_process_at_a_time(folder / "likelihood") if trainer.is_global_zero else nullcontext():
-        record = read_record(folder / "likelihood.json")
-        known = record is not None and record.get("protocol") == protocol
-        if not trainer.strategy.broadcast(known):
-            start = time.perf_counter()
-            moments = moments_of(own.images("train"))
+    bits = Bits(config, path)
+    main = bits.main()
+    record, folder = bits.of(main)
+    controls = [bits.of(bits.control(name, main))[0] for name in config.controls]
+    if record is not None and controls:
+        found = [control["likelihood"] for control in controls if control is not None]
+        record["likelihood"]["controls"] = found
+    return record, folder
 
-            def likelihoods(images: Tensor, first: int, device: torch.device) -> dict[str, Tensor]:
-                with as_config_error(f"scores={BITS_PER_DIM}"):
-                    return estimator(score, images, first, moments, device)
 
-            parts = folder / "batches"
-            found = values_per_image(
-                trainer, score.network, likelihoods, Loaded(images), config.batch_size, parts, "Likelihoods"
-            )
-            record = None
-            if found is not None:
-                labels = data.labels("val")
-                record = {"protocol": protocol, "checkpoint": checkpoint} | _summary(found, images, labels, data)
-                record["seconds"] = round(time.perf_counter() - start, 1)
-                record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
-                with atomically(folder / "likelihood.npz") as partial, partial.open("wb") as file:
-                    np.savez(file, nats=found["nats"].numpy())
-                write_text(folder / "likelihood.json", json.dumps(record, indent=2))
-                shutil.rmtree(parts, ignore_errors=True)
-    return (record if trainer.is_global_zero else None), folder
+def likelihood_settings(protocol: dict[str, Any]) -> dict[str, Any]:
+    """What the likelihoods by a run's checkpoints have in common."""
+    common = {key: value for key, value in protocol.items() if key != "checkpoint"}
+    return common | {"weights": protocol["checkpoint"]["weights"]}
 
 
 def add_bits_per_dim(
@@ -172,54 +205,45 @@ def add_bits_per_dim(
     found, _ = bits_per_dim_of(config, path)
     if record is None or found is None:
         return None
-    record = record | {"scores": record["scores"] | found["scores"], "likelihood": found["likelihood"]}
+    scores = in_order(record["scores"] | found["scores"], config.scores)
+    record = record | {"scores": scores, "likelihood": found["likelihood"]}
     record["protocol"] = record["protocol"] | {"likelihood": found["protocol"]}
     write_text(folder / "evaluation.json", json.dumps(record, indent=2))
     return record
 
 
-def moments_of(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every pixel of dequantised images, uint8 (N, C, H, W), float64 (C, H, W)."""
-    some = images[:: -(-len(images) // MOMENTS_IMAGES)]
-    total, squares = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
-    for batch in some.split(256):
-        pixels = (batch.double() + 0.5) / 256
-        total += pixels.sum(0)
-        squares += pixels.square().sum(0)
-    mean = total / len(some)
-    return mean, squares / len(some) - mean**2 + 1 / (12 * 256**2)
+def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages) -> dict[str, Any]:
+    """What the record says of the likelihoods of all images.
 
-
-def _summary(
-    found_per_image: dict[str, Tensor], images: Tensor, labels: Tensor | None, data: ImageDataModule
-) -> dict[str, Any]:
-    """What the record says of the likelihoods of all images."""
-    nats, evaluations = found_per_image["nats"], found_per_image["evaluations"]
-    bits = bits_per_dim(nats, images[0].numel())
-    mean, error = _mean(bits)
-    found: dict[str, Any] = {
-        "scores": {f"{BITS_PER_DIM}_{short_count(len(bits))}": mean},
-        "likelihood": {
-            "standard_error": error,
-            "nats_per_image": float(nats.mean()),
-            "dimensions": images[0].numel(),
-            "images": len(bits),
-            "evaluations": float(evaluations.double().mean()),
-            "of": "{name} {split}".format(**data.identity("val")),
-        },
+    Args:
+        found: what `Estimator` found.
+        error: of the solver, in nats, for a few of them; None if it is not known.
+    """
+    dimensions = math.prod(next(images.images.batches(1)).shape[1:])
+    bits = bits_per_dim(found["nats"], dimensions)
+    mean, standard_error = _mean(bits)
+    likelihood: dict[str, Any] = {
+        "of": images.name,
+        BITS_PER_DIM: mean,
+        "standard_error": standard_error,
+        "nats_per_image": float(found["nats"].mean()),
+        "dimensions": dimensions,
+        "images": len(bits),
+        "evaluations": float(found["evaluations"].mean()),
     }
-    names = data.classes()
-    if labels is not None and names is not None:
-        labels = labels[: len(bits)]
-        present = labels.unique().tolist()
-        of_class = [bits[labels == label] for label in present]
-        found["likelihood"]["by_class"] = {
-            "classes": [names[label] for label in present],
-            "counts": [len(some) for some in of_class],
-            BITS_PER_DIM: [_mean(some)[0] for some in of_class],
-            "standard_error": [_mean(some)[1] for some in of_class],
+    if error is not None:
+        likelihood["solver_error"] = float(error.mean()) / (dimensions * math.log(2))
+        likelihood["solver_error_images"] = len(error)
+    if images.labels is not None and images.classes is not None:
+        present = images.labels.unique().tolist()
+        of_class = [_mean(bits[images.labels == label]) for label in present]
+        likelihood["by_class"] = {
+            "classes": [images.classes[label] for label in present],
+            "counts": [int((images.labels == label).sum()) for label in present],
+            BITS_PER_DIM: [mean for mean, _ in of_class],
+            "standard_error": [error for _, error in of_class],
         }
-    return found
+    return {"scores": {f"{BITS_PER_DIM}_{short_count(len(bits))}": mean}, "likelihood": likelihood}
 
 
 def _mean(values: Tensor) -> tuple[float, float | None]:

@@ -44,21 +44,30 @@ def table(record: dict[str, Any], folder: Path) -> str:
 def _of_likelihood(found: dict[str, Any]) -> list[str]:
     """What bits per dimension are of, and how well known; a row for each class, unless there are too many."""
     known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
+    error = f", error of the solver {found['solver_error']:.1g}" if "solver_error" in found else ""
     lines = [
         f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
-        f"                {found['evaluations']:.4g} evaluations per image",
+        f"                {found['evaluations']:.4g} evaluations per image{error}",
     ]
+    if controls := found.get("controls"):
+        sets = [found, *controls]
+        columns = {key: [s[key] for s in sets] for key in ("images", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits([s["of"] for s in sets], *columns.values(), "images of")]
     by_class = found.get("by_class")
     if by_class and len(by_class["classes"]) <= MOST_CLASSES:
-        values = [
-            [str(count), f"{bits:.4g}", "–" if error is None else f"{error:.2g}"]
-            for count, bits, error in zip(
-                *(by_class[key] for key in ("counts", "bits_per_dim", "standard_error")), strict=True
-            )
-        ]
-        columns = ["images", "bits_per_dim", "standard error"]
-        lines += ["", *_aligned(by_class["classes"], columns, values, "class")]
+        columns = {key: by_class[key] for key in ("counts", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits(by_class["classes"], *columns.values(), "class")]
     return lines
+
+
+def _bits(
+    rows: list[str], counts: list[int], bits: list[float], errors: list[float | None], corner: str
+) -> list[str]:
+    values = [
+        [str(count), f"{mean:.4g}", "–" if error is None else f"{error:.2g}"]
+        for count, mean, error in zip(counts, bits, errors, strict=True)
+    ]
+    return _aligned(rows, ["images", "bits_per_dim", "standard error"], values, corner)
 
 
 def _of_restored(record: dict[str, Any], folder: Path) -> str:

@@ -12,8 +12,9 @@ from ncsn.runs.folder import Run, step_of
 class Curve:
     """`evaluation/curve.json` of a run, and the link `checkpoints/best.ckpt`.
 
-    The criterion is the Fréchet distance, the lower the better. Scores of another criterion, say with more samples,
-    or of samples drawn otherwise start a new curve; the one before is kept beside it under a longer name.
+    The criterion is the Fréchet distance, or without one bits per dimension, the lower the better. Scores of another
+    criterion, say with more samples, or of samples drawn otherwise start a new curve; the one before is kept beside
+    it under a longer name.
     """
 
     def __init__(self, run: Run) -> None:
@@ -38,7 +39,7 @@ class Curve:
 
         Args:
             checkpoint: step_0005000.ckpt.
-            scores: one of them a Fréchet distance.
+            scores: one of them a Fréchet distance or bits per dimension.
             settings: what the scores depend on beside the checkpoint, plain values.
 
         Returns:
@@ -47,7 +48,8 @@ class Curve:
         Raises:
             DataError: the file is damaged.
         """
-        criterion = next(name for name in scores if name.startswith("fid_") or "_frechet_" in name)
+        distances = (name for name in scores if name.startswith("fid_") or "_frechet_" in name)
+        criterion = next(distances, None) or next(name for name in scores if name.startswith("bits_per_dim_"))
         with one_process_at_a_time(self.path):
             self._load(self.path)
             if (criterion, settings) != (self.criterion, self.settings):
@@ -71,7 +73,7 @@ class Curve:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The checkpoint with the least Fréchet distance."""
+        """The checkpoint whose criterion is the least."""
         return min(self.checkpoints, key=lambda c: c["scores"][self.criterion])
 
     def _load(self, path: Path) -> None:

@@ -130,7 +130,9 @@ def test_it_falls_to_the_entropy_with_order_1(dequantized: bool) -> None:
 def test_grey_levels_far_from_the_mean_have_the_probability_of_a_tail() -> None:
     """They come from a network that is wrong; their logarithms stay finite in float32."""
     images = torch.tensor([[0, 3, 250, 255]], dtype=torch.uint8)
-    found = VariationalBound()(lambda x, sigma: (1.0 - images / 255 - x) / sigma[:, None] ** 2, images, torch.tensor([1e-3]))
+    found = VariationalBound()(
+        lambda x, sigma: (1.0 - images / 255 - x) / sigma[:, None] ** 2, images, torch.tensor([1e-3])
+    )
     off, deviation = (images.double() / 255 * 2 - 1).abs(), math.sqrt(decoder_variance(torch.tensor([1e-3])))
     expected = ((off - 0.5 / 255) / deviation).square().sum(1) / 2  # up to the logarithm of its root
     torch.testing.assert_close(found.decoder.double(), expected, rtol=1e-4, atol=40)

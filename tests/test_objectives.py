@@ -284,7 +284,7 @@ def test_likelihood_weighting_is_the_bound_however_sigma_is_drawn() -> None:
 
 
 def test_likelihood_weighting_of_a_ladder_is_the_bound_of_ddpm() -> None:
-    """Over all levels, drawn uniformly: what `VariationalBound` has for the steps, and the exponent of the decoder."""
+    """Over all levels, drawn uniformly: the steps of `VariationalBound`, and the exponent of the decoder."""
     sigmas, images = noise.cosine(12).double(), torch.full((2, 3), 128, dtype=torch.uint8)
     z = noise_of(0)(torch.empty(2, 3, dtype=torch.float64))
     weight, x = LikelihoodWeight(sigmas), images.double() / 255
@@ -293,10 +293,7 @@ def test_likelihood_weighting_of_a_ladder_is_the_bound_of_ddpm() -> None:
         return (0.5 - x) / (sigma[:, None] ** 2 + 0.01)
 
     losses = torch.stack(
-        [
-            denoising_score_matching(score, x, sigma.expand(2), weight=weight, normal=lambda _: z)
-            for sigma in sigmas
-        ]
+        [denoising_score_matching(score, x, sigma.expand(2), weight=weight, normal=lambda _: z) for sigma in sigmas]
     )
     bound = VariationalBound()(score, images, sigmas, normal=lambda _: z)
     torch.testing.assert_close(losses[:-1].sum(0) / len(sigmas), bound.diffusion, rtol=1e-5, atol=0)

@@ -139,10 +139,8 @@ class VariationalBound:
         above, below = squares[:-1], squares[1:]
         kept = 1 - below / above  # of x₀ − D, in the mean of the step
         posterior = below * kept
-        if self.variance == "fixed_small":
-            own = posterior
-        else:
-            own = (above - below) * (1 + 4 * below) / (1 + 4 * above)
+        large = (above - below) * (1 + 4 * below) / (1 + 4 * above)
+        own = posterior if self.variance == "fixed_small" else large
         ratio = posterior / own
         return kept**2 / own / 2, (ratio - 1 - ratio.log()) / 2
 

@@ -116,7 +116,9 @@ class Bits:
                 found, error = self._likelihoods(images, folder)
                 record = None
                 if found is not None:
-                    record = {"protocol": protocol, "checkpoint": self.checkpoint} | summary(found, error, images)
+                    record = {"protocol": protocol, "checkpoint": self.checkpoint} | summary(
+                        found, error, images, math.prod(self.score.image_shape)
+                    )
                     record["seconds"] = round(time.perf_counter() - start, 1)
                     record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
                     kept = {"nats": found["nats"].numpy()}
@@ -174,15 +176,19 @@ class Bits:
 def bits_per_dim_of(config: DictConfig, path: Path) -> tuple[dict[str, Any] | None, Path]:
     """The record of the bits per dimension of a network, and the folder that it lies in; see `Bits`.
 
-    Those of `controls` stand in it as `likelihood.controls`, and each has a record of its own beside it.
+    With `controls`, all means stand in it as `likelihood.sets`; each control has a record of its own beside it.
     """
     bits = Bits(config, path)
     main = bits.main()
     record, folder = bits.of(main)
-    controls = [bits.of(bits.control(name, main))[0] for name in config.controls]
-    if record is not None and controls:
-        found = [control["likelihood"] for control in controls if control is not None]
-        record["likelihood"]["controls"] = found
+    others = [bits.of(bits.control(name, main))[0] for name in config.controls]
+    if record is not None and others:
+        record["likelihood"]["sets"] = [
+            {key: found["likelihood"][key] for key in ("of", "images", "standard_error")}
+            | {BITS_PER_DIM: next(iter(found["scores"].values()))}
+            for found in (record, *others)
+            if found is not None
+        ]
     return record, folder
 
 
@@ -212,19 +218,18 @@ def add_bits_per_dim(
     return record
 
 
-def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages) -> dict[str, Any]:
+def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages, dimensions: int) -> dict[str, Any]:
     """What the record says of the likelihoods of all images.
 
     Args:
         found: what `Estimator` found.
         error: of the solver, in nats, for a few of them; None if it is not known.
+        dimensions: D.
     """
-    dimensions = math.prod(next(images.images.batches(1)).shape[1:])
     bits = bits_per_dim(found["nats"], dimensions)
     mean, standard_error = _mean(bits)
     likelihood: dict[str, Any] = {
         "of": images.name,
-        BITS_PER_DIM: mean,
         "standard_error": standard_error,
         "nats_per_image": float(found["nats"].mean()),
         "dimensions": dimensions,

@@ -49,8 +49,7 @@ def _of_likelihood(found: dict[str, Any]) -> list[str]:
         f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
         f"                {found['evaluations']:.4g} evaluations per image{error}",
     ]
-    if controls := found.get("controls"):
-        sets = [found, *controls]
+    if sets := found.get("sets"):
         columns = {key: [s[key] for s in sets] for key in ("images", "bits_per_dim", "standard_error")}
         lines += ["", *_bits([s["of"] for s in sets], *columns.values(), "images of")]
     by_class = found.get("by_class")

@@ -20,7 +20,7 @@ from ncsn.config import as_config_error, build
 from ncsn.evaluation.controls import NamedImages
 from ncsn.evaluation.per_image import values_per_image
 from ncsn.evaluation.scores import short_count
-from ncsn.evaluation.under_network import Computed, UnderNetwork, dimensions_of, mean_and_error
+from ncsn.evaluation.under_network import Computed, UnderNetwork, mean_and_error
 from ncsn.random import Draws
 
 ELBO = "elbo_bits_per_dim"
@@ -31,6 +31,7 @@ class Bounds(UnderNetwork):
     """The bound in bits per dimension; of the configuration, bound counts."""
 
     score_name, kind = ELBO, "bound"
+    in_rows = (*UnderNetwork.in_rows, *TERMS)
 
     def __init__(self, config: DictConfig, path: Path) -> None:
         super().__init__(config, path)
@@ -67,17 +68,15 @@ class Bounds(UnderNetwork):
         if found is None:
             return None
         evaluations = float(found.pop("evaluations").mean())
-        return summary(found, evaluations, images), found
+        return summary(found, evaluations, images, self.dimensions), found
 
 
-def summary(terms: dict[str, Tensor], evaluations: float, images: NamedImages) -> dict[str, Any]:
+def summary(terms: dict[str, Tensor], evaluations: float, images: NamedImages, dimensions: int) -> dict[str, Any]:
     """What the record says of the terms of all images, (N,) in nats."""
-    dimensions = dimensions_of(images)
     bits = {name: nats / (dimensions * math.log(2)) for name, nats in terms.items()}
     mean, error = mean_and_error(torch.stack(list(bits.values())).sum(0))
     bound = {
         "of": images.name,
-        ELBO: mean,
         "standard_error": error,
         **{name: float(values.mean()) for name, values in bits.items()},
         "dimensions": dimensions,

@@ -15,7 +15,7 @@ from ncsn.evaluation.controls import NamedImages
 from ncsn.evaluation.estimator import Estimator, moments_of, with_half_the_steps
 from ncsn.evaluation.per_image import Images, Loaded, values_per_image
 from ncsn.evaluation.scores import short_count
-from ncsn.evaluation.under_network import Computed, UnderNetwork, dimensions_of, mean_and_error
+from ncsn.evaluation.under_network import Computed, UnderNetwork, mean_and_error
 from ncsn.likelihood import bits_per_dim
 
 BITS_PER_DIM = "bits_per_dim"
@@ -71,22 +71,21 @@ class Bits(UnderNetwork):
             other = values(few, estimator, "batches_with_half_the_steps", "Error of the solver")
             if found is not None and other is not None:
                 error = (found["nats"][: len(few)] - other["nats"]).abs() / (ratio**2 - 1)
-        return None if found is None else (summary(found, error, images), {"nats": found["nats"]})
+        return None if found is None else (summary(found, error, images, self.dimensions), {"nats": found["nats"]})
 
 
-def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages) -> dict[str, Any]:
+def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages, dimensions: int) -> dict[str, Any]:
     """What the record says of the likelihoods of all images.
 
     Args:
         found: what `Estimator` found.
         error: of the solver, in nats, for a few of them; None if it is not known.
+        dimensions: D.
     """
-    dimensions = dimensions_of(images)
     bits = bits_per_dim(found["nats"], dimensions)
     mean, standard_error = mean_and_error(bits)
     likelihood: dict[str, Any] = {
         "of": images.name,
-        BITS_PER_DIM: mean,
         "standard_error": standard_error,
         "nats_per_image": float(found["nats"].mean()),
         "dimensions": dimensions,

@@ -57,16 +57,19 @@ def settings_of_network(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(config: DictConfig, path: Path) -> list[tuple[str, dict[str, Any] | None, Path]]:
-    """Kind, record and file of each score. What is found of `controls` stands in a record, and has one of its own."""
+    """Kind, record and file of each score.
+
+    With `controls`, all means stand in a record as `sets`; each control has a record of its own beside it.
+    """
     found = []
     for name, kind in OF_NETWORK.items():
         if name in config.scores:
             under = kind(config, path)
             main = under.main()
             record, file = under.of(main)
-            controls = [under.of(under.control(control, main))[0] for control in config.controls]
-            if record is not None and controls:
-                record[under.kind]["controls"] = [control[under.kind] for control in controls if control is not None]
+            others = [under.of(under.control(control, main))[0] for control in config.controls]
+            if record is not None and others:
+                record[under.kind]["sets"] = [under.row(one) for one in (record, *others) if one is not None]
             found.append((under.kind, record, file))
     return found
 

@@ -52,8 +52,7 @@ def _of_likelihood(found: dict[str, Any]) -> list[str]:
         f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
         f"                {found['evaluations']:.4g} evaluations per image{error}",
     ]
-    if controls := found.get("controls"):
-        sets = [found, *controls]
+    if sets := found.get("sets"):
         columns = {key: [s[key] for s in sets] for key in ("images", "bits_per_dim", "standard_error")}
         lines += ["", *_bits([s["of"] for s in sets], *columns.values(), "images of")]
     by_class = found.get("by_class")
@@ -81,8 +80,8 @@ def _of_bound(found: dict[str, Any]) -> list[str]:
         f"                     {found['evaluations']:.4g} evaluations per image",
         "",
     ]
-    columns = ["elbo_bits_per_dim", "prior", "diffusion", "decoder"]
-    sets = [found, *found.get("controls", [])]
+    sets, columns = found.get("sets", [found]), ["prior", "diffusion", "decoder"]
+    columns = (["elbo_bits_per_dim"] if "sets" in found else []) + columns
     values = [[f"{each[name]:.4g}" for name in columns] for each in sets]
     return [*lines, *_aligned([each["of"] for each in sets], columns, values, "images of")]
 

@@ -41,6 +41,7 @@ class UnderNetwork(ABC):
     Attributes:
         score_name: as the user types it.
         kind: of what is kept.
+        in_rows: what stands, beside the score, in a table of several sets of images.
 
     Args:
         config: checked; its keys data, samples, num_images, batch_size, seed, out, those of the score, and those that
@@ -53,6 +54,7 @@ class UnderNetwork(ABC):
 
     score_name: ClassVar[str]
     kind: ClassVar[str]
+    in_rows: ClassVar[tuple[str, ...]] = ("of", "images", "standard_error")
 
     def __init__(self, config: DictConfig, path: Path) -> None:
         self.config, self.path = config, path
@@ -61,6 +63,7 @@ class UnderNetwork(ABC):
             raise ConfigError(
                 f"scores={self.score_name}: the network restores images (condition={name_of(self.score.condition)})"
             )
+        self.dimensions = math.prod(self.score.image_shape)
         self.own = training_data(self.score)
         self.own.prepare_data()
         self.trainer = build_trainer(config.trainer, precision="32-true")
@@ -131,6 +134,11 @@ class UnderNetwork(ABC):
                         shutil.rmtree(unfinished, ignore_errors=True)
         return (record if self.trainer.is_global_zero else None), file
 
+    def row(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What stands in a table, of a record."""
+        score = next(iter(record["scores"].values()))
+        return {key: record[self.kind][key] for key in self.in_rows} | {self.score_name: score}
+
     def _protocol(self, images: NamedImages) -> dict[str, Any]:
         """What the record depends on."""
         checkpoint = {key: self.checkpoint[key] for key in ("sha256", "weights")}
@@ -141,11 +149,6 @@ class UnderNetwork(ABC):
             "seed": self.config.seed,
             "batch_size": self.config.batch_size,
         }
-
-
-def dimensions_of(images: NamedImages) -> int:
-    """D."""
-    return math.prod(next(images.images.batches(1)).shape[1:])
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float | None]:

@@ -8,7 +8,7 @@ from ncsn.report.charts import Chart, Line, bar_chart, level_colours, line_chart
 from ncsn.report.elements import Fact, Heading, as_node, checksum_of, known, setting, weights_in_words
 from ncsn.report.numbers import in_digits, in_words, node_in_words
 from ncsn.runs.contents import Contents
-from ncsn.runs.likelihoods import Bits, Likelihood
+from ncsn.runs.likelihoods import Bits, Likelihood, LikelihoodRecord
 
 BINS = 60
 LOG_FROM = 4.0  # the largest value over the least from which on the axis is logarithmic
@@ -45,7 +45,7 @@ def _place(found: Likelihood) -> tuple[int, float]:
     protocol = found.record.protocol
     images, prior = as_node(protocol.get("images")), as_node(protocol.get("prior"))
     own = images.get("split") == "val" and images.get("files") == prior.get("files") and "control" not in images
-    return 0 if own else 1, found.record.likelihood.bits_per_dim
+    return 0 if own else 1, found.record.mean
 
 
 def _found(group: list[Likelihood]) -> Found:
@@ -55,8 +55,8 @@ def _found(group: list[Likelihood]) -> Found:
     title = f"Step {in_digits(step)}" if isinstance(step, int) else str(checkpoint.get("path", ""))
     title += f", {weights_in_words(weights)} weights" if weights else ""
     columns = ["Images", "Bits per dimension", "Standard error", "Evaluations per image", "Error of the solver"]
-    rows = [Row(found.record.likelihood.of, _values(found.record.likelihood)) for found in group]
-    charts = [histogram(group), *(_by_class(found.record.likelihood) for found in group)]
+    rows = [Row(found.record.likelihood.of, _values(found.record)) for found in group]
+    charts = [histogram(group), *(_by_class(found.record) for found in group)]
     return Found(
         Heading(title, f"likelihood/{checkpoint.get('path', '')}"),
         columns,
@@ -66,10 +66,11 @@ def _found(group: list[Likelihood]) -> Found:
     )
 
 
-def _values(bits: Bits) -> list[str]:
+def _values(record: LikelihoodRecord) -> list[str]:
+    bits = record.likelihood
     return [
         in_digits(bits.images),
-        in_digits(bits.bits_per_dim),
+        in_digits(record.mean),
         "" if bits.standard_error is None else in_digits(bits.standard_error, digits=2),
         in_digits(bits.evaluations),
         "" if bits.solver_error is None else in_digits(bits.solver_error, digits=1),
@@ -78,7 +79,7 @@ def _values(bits: Bits) -> list[str]:
 
 def histogram(group: Sequence[Likelihood]) -> Chart | None:
     """The share of the images of each set between each two values; None if there is nothing to draw."""
-    sets = [(found.record.likelihood, [b for b in found.bits if math.isfinite(b)]) for found in group]
+    sets = [(found.record, [b for b in found.bits if math.isfinite(b)]) for found in group]
     values = [value for _, bits in sets for value in bits]
     if not values:
         return None
@@ -93,7 +94,7 @@ def histogram(group: Sequence[Likelihood]) -> Chart | None:
         counts = [0] * BINS
         for value in bits:
             counts[min(int((scale(value) - start) / width), BINS - 1)] += 1
-        lines.append(Line(about.of, _steps(edges, counts), colour, note=f"mean {in_digits(about.bits_per_dim)}"))
+        lines.append(Line(about.likelihood.of, _steps(edges, counts), colour, note=f"mean {in_digits(about.mean)}"))
     note = "Share of the images of each kind. What is likely lies at the left."
     return line_chart("Bits per dimension of each image", lines, "bits per dimension", log_x=log, note=note)
 
@@ -111,11 +112,12 @@ def _steps(edges: Sequence[float], counts: Sequence[int]) -> list[tuple[float, f
     return [*points, (edges[last + 1], 0.0)]
 
 
-def _by_class(bits: Bits) -> Chart | None:
+def _by_class(record: LikelihoodRecord) -> Chart | None:
+    bits = record.likelihood
     if (found := bits.by_class) is None or len(found.classes) < 2:
         return None
-    note = f"Classes, in order: {', '.join(found.classes)}. Dotted: {in_digits(bits.bits_per_dim)}, the mean of all."
-    return bar_chart(f"Bits per dimension by class, {bits.of}", found.bits_per_dim, "class", bits.bits_per_dim, note)
+    note = f"Classes, in order: {', '.join(found.classes)}. Dotted: {in_digits(record.mean)}, the mean of all."
+    return bar_chart(f"Bits per dimension by class, {bits.of}", found.bits_per_dim, "class", record.mean, note)
 
 
 def _protocol(protocol: dict[str, Any], bits: Bits, checkpoint: dict[str, Any]) -> list[Fact]:

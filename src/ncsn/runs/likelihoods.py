@@ -26,7 +26,6 @@ class Bits:
     """Bits per dimension of a set of images; see `ncsn.evaluation.likelihood`."""
 
     of: str
-    bits_per_dim: float
     standard_error: float | None
     dimensions: int
     images: int
@@ -41,7 +40,13 @@ class LikelihoodRecord:
 
     protocol: Node
     checkpoint: Node
+    scores: dict[str, float]
     likelihood: Bits
+
+    @property
+    def mean(self) -> float:
+        """Bits per dimension of all images."""
+        return next(iter(self.scores.values()), math.nan)
 
 
 @dataclass

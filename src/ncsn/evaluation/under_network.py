@@ -121,10 +121,14 @@ class UnderNetwork(ABC):
                 record = None
                 if found is not None:
                     described, values = found
-                    record = {"protocol": protocol, "checkpoint": self.checkpoint} | described
-                    record["seconds"] = round(time.perf_counter() - start, 1)
-                    record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
-                    kept = {name: value.numpy() for name, value in values.items()}
+                    record = {
+                        "protocol": protocol,
+                        "checkpoint": self.checkpoint,
+                        **described,
+                        "seconds": round(time.perf_counter() - start, 1),
+                        "versions": {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")},
+                    }
+                    kept: dict[str, Any] = {name: value.numpy() for name, value in values.items()}
                     if images.files is not None:
                         kept["files"] = np.array(images.files)
                     with atomically(file.with_suffix(".npz")) as partial, partial.open("wb") as opened:

@@ -16,7 +16,7 @@ def test_the_protocol_stands_in_words_beside_the_numbers(page: Page) -> None:
     assert "cifar10 val 20 3.5 0.023 198 0.001 cifar10 val, shuffled 20 6.5 0.023 198 0.001 uniform noise" in text
     for words in (
         "uniform, one grey level wide",
-        "estimated; random vectors per image 1, rademacher",
+        "Divergence estimated (Hutchinson) Vectors per image 1, rademacher",
         "HeunSteps: steps 100, spacing karras, rho 7",
         "Gaussian of the moments of cifar10 train, and σ₁²",
         "Bits per dimension by class, cifar10 val",

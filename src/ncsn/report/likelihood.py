@@ -58,7 +58,7 @@ def _found(group: list[Likelihood]) -> Found:
     rows = [Row(found.record.likelihood.of, _values(found.record)) for found in group]
     charts = [histogram(group), *(_by_class(found.record) for found in group)]
     return Found(
-        Heading(title, f"likelihood/{checkpoint.get('path', '')}"),
+        Heading(title, str(checkpoint.get("path", ""))),
         columns,
         rows,
         [chart for chart in charts if chart is not None],
@@ -123,13 +123,13 @@ def _by_class(record: LikelihoodRecord) -> Chart | None:
 def _protocol(protocol: dict[str, Any], bits: Bits, checkpoint: dict[str, Any]) -> list[Fact]:
     """What bits per dimension depend on, in words."""
     vectors = protocol.get("num_projections")
-    estimated = f"estimated; random vectors per image {in_words(vectors)}, {in_words(protocol.get('projection'))}"
     prior = as_node(protocol.get("prior"))
     return known(
         [
             Fact("Dimensions", in_digits(bits.dimensions)),
             Fact("Dequantisation", f"{in_words(protocol.get('dequantisation'))}, one grey level wide"),
-            Fact("Divergence", "exact" if vectors is None else estimated),
+            Fact("Divergence", "exact" if vectors is None else "estimated (Hutchinson)"),
+            Fact("Vectors per image", f"{vectors}, {protocol.get('projection')}" if vectors else ""),
             Fact("Solver", node_in_words(as_node(protocol.get("solver")))),
             Fact("Prior", f"Gaussian of the moments of {prior.get('name')} {prior.get('split')}, and σ₁²"),
             Fact("Checkpoint", str(checkpoint.get("path", "")), checksum=checksum_of(checkpoint.get("sha256"))),

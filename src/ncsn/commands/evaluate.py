@@ -46,7 +46,6 @@ SETTINGS: dict[str, Any] = {
     "against": str | Annotated[list[str], Field(min_length=1)] | None,
     "num_samples": Annotated[int, Field(ge=1)] | None,
     "num_images": Annotated[int, Field(ge=1)] | None,
-    "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
     "scores": Annotated[list[Score | Literal["bits_per_dim"]], Field(min_length=1)],
@@ -99,8 +98,8 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     data = _data(config)
     images = images_of(path, None if data is None else data.channels)
     evaluator = _evaluator(config, data)
-    evaluator.try_out(images.shape, len(images))
     settings = _drawn(images)
+    evaluator.try_out(images.shape, len(images), (settings or {}).get("task"))
     if config.out is not None:
         folder = Path(config.out)
     elif settings is not None:
@@ -121,7 +120,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     task: Generate = build(config.task, "task", **given, label=config.label, guidance=config.guidance)
     against = None if config.against is None else _against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
-    evaluator.try_out(score.image_shape, num_samples)
+    evaluator.try_out(score.image_shape, num_samples, task.identity)
     options = {"batch_size": config.batch_size, "seed": config.seed}
     folder = prepared.folder(task, config.out, seed=config.seed, batch_size=min(config.batch_size, num_samples))
     start = time.perf_counter()

@@ -23,7 +23,7 @@ from ncsn.config import check
 from ncsn.data import Digits
 from ncsn.errors import ConfigError
 from ncsn.evaluation import Features
-from ncsn.evaluation.by_class import accuracy, scores_by_class
+from ncsn.evaluation.by_class import accuracy, check_classes, scores_by_class
 from ncsn.files import digest
 from ncsn.random import Draws
 from ncsn.samplers import DDIM, AnnealedLangevin

@@ -36,8 +36,9 @@ def check_classes(task: dict[str, Any], names: Sequence[str] | None) -> None:
     Raises:
         ConfigError: naming the first class that differs.
     """
-    drawn = zip(task.get("labels", ()), task.get("classes", ()), strict=False)
-    for label, name in drawn if names is not None else ():
+    if names is None:
+        return
+    for label, name in zip(task.get("labels", ()), task.get("classes", ()), strict=False):
         if name not in names[label : label + 1]:
             there = f"is {names[label]}" if label < len(names) else f"is not there, of {len(names)}"
             raise ConfigError(

@@ -3,7 +3,8 @@
 <run folder>/samples/step_0005000_ema_1f3a…/
     settings.json     all that the samples depend on; its hash names the folder
     batches/00000.npy uint8 (B, H, W, C), written when the batch is done
-    grid.png          the first of them; where images were given, one row for each: measured, samples, original if any
+    grid.png          the first of them; where images were given, a row for each, 16 at most: measured, samples,
+                      original if any
     samples.npz       all of them, key arr_0; or images/00000.png, …
                       where images were given, these too: keys measured and, where there is one, original; or folders
     trajectory.png, trajectory.gif

@@ -121,7 +121,7 @@ class Bits:
                     )
                     record["seconds"] = round(time.perf_counter() - start, 1)
                     record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
-                    kept = {"nats": found["nats"].numpy()}
+                    kept: dict[str, Any] = {"nats": found["nats"].numpy()}
                     if images.files is not None:
                         kept["files"] = np.array(images.files)
                     with atomically(folder / "likelihood.npz") as partial, partial.open("wb") as file:

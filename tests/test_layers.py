@@ -11,7 +11,7 @@ import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
 CORE = ["score", "conditions", "damage", "noise", "objectives", "energy", "random", "flow", "likelihood"]
-CORE += ["samplers", "restoration", "networks"]
+CORE += ["bound", "samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {
     *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),
     *("torchvision", "sklearn", "torchmetrics", "torch_fidelity", "PIL", "matplotlib", "tensorboard"),

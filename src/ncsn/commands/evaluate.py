@@ -20,9 +20,14 @@ from ncsn.evaluation.drawn import OwnSamples
 from ncsn.evaluation.evaluator import Evaluator, Origin, curve_settings
 from ncsn.evaluation.features import build_features
 from ncsn.evaluation.image_sets import ImageSet, images_of
-from ncsn.evaluation.likelihood import BITS_PER_DIM, add_bits_per_dim, bits_per_dim_of, likelihood_settings
 from ncsn.evaluation.methods import check_restoring, judged
 from ncsn.evaluation.scores import ALL, FEWEST, Score
+from ncsn.evaluation.scores_of_network import (
+    OF_NETWORK,
+    add_scores_of_network,
+    scores_of_network,
+    settings_of_network,
+)
 from ncsn.evaluation.table import table
 from ncsn.files import read_record
 from ncsn.likelihood import Projection
@@ -48,7 +53,7 @@ SETTINGS: dict[str, Any] = {
     "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
-    "scores": Annotated[list[Score | Literal["bits_per_dim"]], Field(min_length=1)],
+    "scores": Annotated[list[Score | Literal["bits_per_dim", "elbo_bits_per_dim"]], Field(min_length=1)],
     "num_projections": Annotated[int, Field(ge=1)] | None,
     "projection": Projection,
     "batch_size": Annotated[int, Field(ge=1)],
@@ -107,13 +112,14 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     else:
         beside = Path(os.path.abspath(path))
         folder = beside.with_name(f"{beside.name if beside.is_dir() else beside.stem}_evaluation")
-    return _printed(evaluator(images, folder, Origin(settings)), folder)
+    return _printed(evaluator(images, folder, Origin(settings)), folder / "evaluation.json")
 
 
 def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
     """The record of samples of a checkpoint, drawn unless they are there, and of the likelihoods that it gives."""
-    if set(config.scores) == {BITS_PER_DIM}:
-        return _printed(*bits_per_dim_of(config, path))
+    if OF_NETWORK.keys() >= set(config.scores):
+        record, files = scores_of_network(config, path)
+        return _printed(record, *files)
     own = OwnSamples.of(config, path, num_samples, config.out)
     score, sampler, folder = own.prepared.score, own.prepared.sampler, own.folder
     against = None if config.against is None else network_against(config, score)
@@ -127,9 +133,8 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     twice = 1 if config.guidance in (0, 1) else 2  # given the label, and given nothing
     evaluations = None if has_energy else twice * num_evaluations(sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
-    if BITS_PER_DIM in config.scores:
-        record = add_bits_per_dim(record, config, path, folder.path)
-    return _printed(record, folder.path)
+    record = add_scores_of_network(record, config, path, folder.path)
+    return _printed(record, folder.path / "evaluation.json")
 
 
 def _of_restored(config: DictConfig) -> dict[str, float]:
@@ -138,7 +143,7 @@ def _of_restored(config: DictConfig) -> dict[str, float]:
     record, folder = judged(config, path)
     if record is None:
         return {}
-    _printed(record, folder)
+    _printed(record, folder / "evaluation.json")
     _publish(config, Run.of(path), [record])
     return record["scores"]
 
@@ -159,7 +164,7 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
             continue
         if record is not None:
             records.append(record)
-            settings = likelihood_settings if set(config.scores) == {BITS_PER_DIM} else curve_settings
+            settings = settings_of_network if OF_NETWORK.keys() >= set(config.scores) else curve_settings
             curve.add(path, record["scores"], settings(record["protocol"]))
     if not records and diverged is not None:
         raise ConfigError(f"{run.path}: no checkpoint has scores; {diverged}") from diverged
@@ -191,7 +196,7 @@ def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     root = (config.data.get("root") or "data") if data is None else data.root
     kept = Path(config.references or Path(root, "references")).expanduser()
     options: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
-    scores = [score for score in config.scores if score != BITS_PER_DIM]
+    scores = [score for score in config.scores if score not in OF_NETWORK]
     return Evaluator(trainer, network, config.reference, scores, data=data, kept=kept, **options)
 
 
@@ -227,27 +232,29 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
         return
     if config.features.get("_target_") is None:
         raise ConfigError("features=none: goes with task=restore; samples are scored by their features alone")
-    only_bits = set(config.scores) == {BITS_PER_DIM}
-    if (config.ckpt is None) == (config.samples is None) and not (only_bits and config.ckpt):
+    of_network = [score for score in config.scores if score in OF_NETWORK]
+    alone = of_network == list(config.scores)
+    if (config.ckpt is None) == (config.samples is None) and not (alone and config.ckpt):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
     usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}
     for key, value in usual.items() if config.ckpt is None else ():
         if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
-    if config.ckpt is None and BITS_PER_DIM in config.scores:
+    if config.ckpt is None and of_network:
         raise ConfigError(
-            f"scores={list(config.scores)}: {BITS_PER_DIM} is of a network; give ckpt=… beside samples=…, and "
-            f"scores=[{BITS_PER_DIM}] alone"
+            f"scores={list(config.scores)}: {of_network[0]} is of a network; give ckpt=… beside samples=…, and "
+            f"scores=[{','.join(of_network)}] alone"
         )
     for key in ("data._target_", "num_images") if config.ckpt is not None and config.samples is not None else ():
         if OmegaConf.select(config, key) is not None:
             raise ConfigError(f"{key.partition('.')[0]}: does not go with samples=…, of which all are scored")
-    if only_bits and config.against is not None:
-        raise ConfigError(f"against={config.against}: compares held-out losses; scores=[{BITS_PER_DIM}] has none")
-    if config.controls and BITS_PER_DIM not in config.scores:
-        raise ConfigError(f"controls={list(config.controls)}: goes with scores=[{BITS_PER_DIM}]")
-    if config.num_images is not None and BITS_PER_DIM not in config.scores:
-        raise ConfigError(f"num_images={config.num_images}: goes with task=restore and scores=[{BITS_PER_DIM}]")
+    if alone and config.against is not None:
+        raise ConfigError(f"against={config.against}: compares held-out losses; {of_network[0]} has none")
+    known = " or ".join(f"scores=[{score}]" for score in OF_NETWORK)
+    if config.controls and not of_network:
+        raise ConfigError(f"controls={list(config.controls)}: goes with {known}")
+    if config.num_images is not None and not of_network:
+        raise ConfigError(f"num_images={config.num_images}: goes with task=restore and {known}")
     if config.num_samples is not None and config.num_samples < FEWEST:
         raise ConfigError(f"num_samples={config.num_samples}: must be at least {FEWEST}")
     if config.against is not None and not isinstance(config.against, str):
@@ -258,10 +265,10 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
                 f"out={config.out}: each checkpoint of a run has a folder of its own; leave it out, or give one "
                 "checkpoint"
             )
-        if "frechet" not in config.scores and not only_bits:
+        if "frechet" not in config.scores and not alone:
             raise ConfigError(
                 f"scores={list(config.scores)}: the best checkpoint is chosen by frechet, which is missing "
-                f"(of {', '.join(ALL)}), or by {BITS_PER_DIM} on its own"
+                f"(of {', '.join(ALL)}), or by {' or '.join(OF_NETWORK)} on its own"
             )
 
 
@@ -274,7 +281,7 @@ def _drawn(images: ImageSet) -> dict[str, Any] | None:
     return settings if settings is not None and needed <= settings.keys() else None
 
 
-def _printed(record: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+def _printed(record: dict[str, Any] | None, *files: Path) -> dict[str, Any] | None:
     if record is not None:
-        print(table(record, folder))
+        print(table(record, *files))
     return record

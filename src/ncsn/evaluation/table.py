@@ -6,10 +6,11 @@ from typing import Any
 MOST_CLASSES = 40  # in a table
 
 
-def table(record: dict[str, Any], folder: Path) -> str:
-    """The scores of a record, with what they depend on."""
+def table(record: dict[str, Any], *files: Path) -> str:
+    """The scores of a record, with what they depend on, and the files that it lies in."""
+    places = "\n".join(f"  {file}" for file in files)
     if "restoration" in record:
-        return _of_restored(record, folder)
+        return _of_restored(record, places)
     scores = record["scores"]
     width = max(map(len, scores))
     lines = [""]
@@ -19,8 +20,10 @@ def table(record: dict[str, Any], folder: Path) -> str:
             lines.append(f"  {name.ljust(width)}  {value:.5g}{spread}")
     if "likelihood" in record:
         lines += _of_likelihood(record["likelihood"])
+    if "bound" in record:
+        lines += _of_bound(record["bound"])
     if "features" not in record:
-        return "\n".join([*lines, f"\n  {folder / 'likelihood.json'}"])
+        return "\n".join([*lines, "", places])
     reference = record["reference"]
     of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
     if by_class := record.get("by_class"):
@@ -38,7 +41,7 @@ def table(record: dict[str, Any], folder: Path) -> str:
         lines.append(f"\n  2·loss/D on held-out images    this      {theirs['checkpoint']}")
         for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
             lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
-    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+    return "\n".join([*lines, "", places])
 
 
 def _of_likelihood(found: dict[str, Any]) -> list[str]:
@@ -69,7 +72,21 @@ def _bits(
     return _aligned(rows, ["images", "bits_per_dim", "standard error"], values, corner)
 
 
-def _of_restored(record: dict[str, Any], folder: Path) -> str:
+def _of_bound(found: dict[str, Any]) -> list[str]:
+    """What the bound is of, and its terms; a row for each set of images, where there are several."""
+    known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
+    lines = [
+        f"\n  elbo_bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
+        f"                     {found['evaluations']:.4g} evaluations per image",
+        "",
+    ]
+    sets, columns = found.get("sets", [found]), ["prior", "diffusion", "decoder"]
+    columns = (["elbo_bits_per_dim"] if "sets" in found else []) + columns
+    values = [[f"{each[name]:.4g}" for name in columns] for each in sets]
+    return [*lines, *_aligned([each["of"] for each in sets], columns, values, "images of")]
+
+
+def _of_restored(record: dict[str, Any], places: str) -> str:
     """A row for each method, a column for each score; where images went through JPEG, one for each few qualities."""
     found, features = record["restoration"], record["features"]
     methods = found["methods"]
@@ -88,7 +105,7 @@ def _of_restored(record: dict[str, Any], folder: Path) -> str:
     lines.append(f"\n  features   {_network(features) if features else 'none'}")
     images, each = f"{found['num_images']} of {record['reference']['images']}", found["samples_per_image"]
     lines.append(f"  images     {images}, {found['damage']}, {each} samples of each")
-    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+    return "\n".join([*lines, "", places])
 
 
 def _network(features: dict[str, Any]) -> str:

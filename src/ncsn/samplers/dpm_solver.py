@@ -5,8 +5,8 @@ With λ = −ln σ, the SDE whose noise has a share η has the solution
 
     x(λᵢ₊₁) = r x(λᵢ) + (1 + η) ∫ e^{(1 + η)(λ − λᵢ₊₁)} D(λ) dλ + σᵢ₊₁ √(1 − (σᵢ₊₁/σᵢ)^{2η}) z,
 
-with r = (σᵢ₊₁/σᵢ)^{1 + η} and D = x + σ² s(x, σ), which is taken as the line through its last two values. η = 0 is the
-probability flow. With D constant in a step, η = 1 is ancestral sampling (`DDPM`).
+with r = (σᵢ₊₁/σᵢ)^{1 + η} and D = x + σ² s(x, σ), which is taken as the line through its last two values. η = 0 is
+the probability flow. With D constant in a step, η = 1 is ancestral sampling (`DDPM`).
 """
 
 import math

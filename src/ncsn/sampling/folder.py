@@ -7,6 +7,11 @@
     samples.npz       all of them, key arr_0; or images/00000.png, …
                       where images were given, these too: keys measured and, where there is one, original; or folders
     trajectory.png, trajectory.gif
+
+and of task=encode
+    batches/00000_exact.npy   float32 (2, B, C, H, W): latents, and the images that came back
+    latents.npz       keys latents, float32 (N, C, H, W), and sigmas, the levels (L,); task=decode reads it
+    round_trip.json   how far what came back is from the originals; `latent` stands beside them, to be looked at
 """
 
 import json
@@ -25,7 +30,7 @@ from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import atomically, digest, one_process_at_a_time, read_json, write_text
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.runs.folder import Run
-from ncsn.sampling.tasks import Task
+from ncsn.sampling.tasks import Encode, Task
 
 Format = Literal["npz", "png"]
 
@@ -82,18 +87,25 @@ class SampleFolder:
         with one_process_at_a_time(self.path / "samples"):
             yield
 
-    def is_done(self, number: int, size: int) -> bool:
-        """Whether batch `number` is there, with `size` images; a damaged one is not."""
+    def is_done(self, number: int, size: int, *, exact: bool = False) -> bool:
+        """Whether batch `number` is there, with `size` images, and what `save_exact` keeps; a damaged one is not."""
         try:
             batch = np.lib.format.open_memmap(self._batch(number), mode="r")
+            both = np.lib.format.open_memmap(self._exact(number), mode="r") if exact else None
         except Exception:  # headers that are damaged fail in many ways
             return False
-        return batch.dtype == np.uint8 and batch.ndim == 4 and len(batch) == size
+        whole = both is None or (both.dtype == np.float32 and both.ndim == 5 and both.shape[:2] == (2, size))
+        return whole and batch.dtype == np.uint8 and batch.ndim == 4 and len(batch) == size
 
     def save_batch(self, number: int, images: np.ndarray) -> None:
         """Keeps a finished batch, uint8 (B, H, W, C)."""
         with atomically(self._batch(number)) as partial, partial.open("wb") as file:
             np.save(file, images)
+
+    def save_exact(self, number: int, start: Tensor, end: Tensor) -> None:
+        """Keeps where the chains of a batch started and ended, (B, C, H, W), in float32."""
+        with atomically(self._exact(number)) as partial, partial.open("wb") as file:
+            np.save(file, torch.stack([start, end]).float().cpu().numpy())
 
     def save_trajectory(self, frames: list[Tensor]) -> None:
         """A strip, one row per sample and its columns along the chain (Fig. 4), and the same as a GIF.
@@ -110,34 +122,70 @@ class SampleFolder:
         """The first samples side by side."""
         return self.path / "grid.png"
 
+    @property
+    def latents(self) -> Path:
+        """Of task=encode, what task=decode reads."""
+        return self.path / "latents.npz"
+
+    @property
+    def round_trip(self) -> Path:
+        """Of task=encode, how far what came back is from the originals."""
+        return self.path / "round_trip.json"
+
     def assemble(self, num_batches: int, format: Format, task: Task) -> None:
         """Puts the batches together, as `samples.npz` or as `images/*.png`, and draws the picture of the first."""
         batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
         beside = {name: to_uint8(images) for name, images in task.beside.items()}
+        if isinstance(task, Encode):
+            beside["latent"] = self._assemble_latents(num_batches, task)
         if format == "npz":
-            self._save_npz({"arr_0": batches} | {name: [array] for name, array in beside.items()})
+            whole = {"arr_0": batches} | {name: [array] for name, array in beside.items()}
+            self._save_npz(self.path / "samples.npz", whole)
         else:
             for name, arrays in {"images": batches, **{name: [array] for name, array in beside.items()}}.items():
                 for number, image in enumerate(image for batch in arrays for image in batch):
                     save_png(image, self.path / name / f"{number:05d}.png")
         few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
-        first = torch.from_numpy(np.concatenate(few)[:IMAGES_IN_GRID]).permute(0, 3, 1, 2) / 255
-        images, columns = task.picture(first)
-        save_png(grid(images, columns), self.picture)
+        first = _as_images(np.concatenate(few)[:IMAGES_IN_GRID])
+        shown: tuple[Tensor, int | None] = task.picture(first)
+        if isinstance(task, Encode):
+            shown = task.rows(_as_images(beside["latent"][: len(first)]), first)
+        save_png(grid(*shown), self.picture)
+
+    def _assemble_latents(self, num_batches: int, task: Encode) -> np.ndarray:
+        """Writes the latents of all batches and what was lost on the way back; returns latents to be shown, uint8."""
+        both = [np.load(self._exact(number), mmap_mode="r") for number in range(num_batches)]
+        levels = task.score.sigmas.float().cpu().numpy()
+        self._save_npz(self.latents, {"latents": [latents for latents, _ in both], "sigmas": [levels]})
+        ends = (torch.from_numpy(image.copy()) for _, back in both for image in back)
+        maxima, means = [], []
+        for end, image in zip(ends, task.original, strict=True):
+            error = 255 * (end - image).abs()
+            maxima.append(float(error.max()))
+            means.append(float(error.mean()))
+        unit = "one of 256 grey levels"
+        record = {"unit": unit, "maximum": max(maxima), "mean": sum(means) / len(means), "images": len(means)}
+        write_text(self.round_trip, json.dumps(record, indent=2))
+        return np.concatenate([to_uint8(task.shown(torch.from_numpy(latents.copy()))) for latents, _ in both])
 
     def _batch(self, number: int) -> Path:
         return self.path / "batches" / f"{number:05d}.npy"
 
-    def _save_npz(self, arrays: dict[str, list[np.ndarray]]) -> None:
+    def _exact(self, number: int) -> Path:
+        return self.path / "batches" / f"{number:05d}_exact.npy"
+
+    def _save_npz(self, path: Path, arrays: dict[str, list[np.ndarray]]) -> None:
         """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
-        with (
-            atomically(self.path / "samples.npz") as partial,
-            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-        ):
+        with atomically(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name, batches in arrays.items():
                 shape = (sum(map(len, batches)), *batches[0].shape[1:])
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                header = {"descr": batches[0].dtype.str, "fortran_order": False, "shape": shape}
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array_header_1_0(file, header)
                     for batch in batches:
                         file.write(batch.tobytes())
+
+
+def _as_images(pixels: np.ndarray) -> Tensor:
+    """uint8 (B, H, W, C) as (B, C, H, W) in [0, 1]."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255

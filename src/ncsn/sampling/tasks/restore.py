@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -194,7 +194,7 @@ class Denoise(OfImages):
     noise_seed: int = 0
 
     default_num_samples: ClassVar[int] = 1
-    uses_sampler: ClassVar[bool] = False
+    driver: ClassVar[Literal["task"]] = "task"
 
     def __post_init__(self) -> None:
         self.sampler = Tweedie(self.sigma)

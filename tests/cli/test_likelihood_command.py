@@ -129,7 +129,11 @@ def test_two_processes_find_what_one_does(scored: tuple[Path, str], run: Command
     shutil.rmtree(path.parents[1] / "likelihood")
     run("evaluate", f"ckpt={path}", *BITS, "trainer.devices=2", cwd=tmp_path)
     np.testing.assert_allclose(nats_of(path), expected[1], rtol=1e-6)
-    assert record_of(path)["likelihood"] == pytest.approx(expected[0], rel=1e-6)
+    found = record_of(path)["likelihood"]
+    for key in ("standard_error", "solver_error", "nats_per_image"):
+        assert found[key] == pytest.approx(expected[0][key], rel=1e-6)
+    assert found["by_class"]["counts"] == expected[0]["by_class"]["counts"]
+    assert found["by_class"]["bits_per_dim"] == pytest.approx(expected[0]["by_class"]["bits_per_dim"], rel=1e-6)
 
 
 def test_every_checkpoint_of_a_run_without_samples(scored: tuple[Path, str], call: Command, tmp_path: Path) -> None:

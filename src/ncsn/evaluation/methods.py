@@ -63,7 +63,7 @@ def check_restoring(config: DictConfig) -> None:
     """
     if config.ckpt is None or config.samples is not None:
         raise ConfigError("task=restore: is of a network; give ckpt=<checkpoint or run's folder>, and no samples=…")
-    usual = {"label": None, "guidance": 1.0, "reference": "train", "scores": set(ALL), "controls": []}
+    usual: dict[str, Any] = {"label": None, "guidance": 1.0, "reference": "train", "scores": set(ALL), "controls": []}
     for key, value in usual.items():
         if (set(config.scores) if key == "scores" else config[key]) != value:
             raise ConfigError(

@@ -6,7 +6,7 @@ Images are read and values written one batch at a time, so that memory does not 
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -115,8 +115,9 @@ class PerImage(LightningModule):
     def predict_step(self, number: int, batch_idx: int) -> int:
         images = next(batch for at, batch in self.batches if at == number)  # they are read in order
         found = self.compute_values(images, number * self.batch_size, self.device)
+        arrays: dict[str, Any] = {name: values.numpy() for name, values in found.items()}
         with atomically(self.part(number)) as partial, partial.open("wb") as file:
-            np.savez(file, **{name: values.numpy() for name, values in found.items()})
+            np.savez(file, **arrays)
         self.bar.update()
         if self.trainer.received_sigterm:  # Lightning keeps the signal to itself
             raise SystemExit(128 + signal.SIGTERM)

@@ -53,17 +53,17 @@ def _of_likelihood(found: dict[str, Any]) -> list[str]:
         f"                {found['evaluations']:.4g} evaluations per image{error}",
     ]
     if sets := found.get("sets"):
-        columns = {key: [s[key] for s in sets] for key in ("images", "bits_per_dim", "standard_error")}
-        lines += ["", *_bits([s["of"] for s in sets], *columns.values(), "images of")]
+        columns = {key: [s[key] for s in sets] for key in ("of", "images", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits("images of", *columns.values())]
     by_class = found.get("by_class")
     if by_class and len(by_class["classes"]) <= MOST_CLASSES:
-        columns = {key: by_class[key] for key in ("counts", "bits_per_dim", "standard_error")}
-        lines += ["", *_bits(by_class["classes"], *columns.values(), "class")]
+        columns = {key: by_class[key] for key in ("classes", "counts", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits("class", *columns.values())]
     return lines
 
 
 def _bits(
-    rows: list[str], counts: list[int], bits: list[float], errors: list[float | None], corner: str
+    corner: str, rows: list[str], counts: list[int], bits: list[float], errors: list[float | None]
 ) -> list[str]:
     values = [
         [str(count), f"{mean:.4g}", "–" if error is None else f"{error:.2g}"]

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from omegaconf import DictConfig, OmegaConf
 
 import ncsn
-from ncsn.commands.cli import CONF
 from ncsn.commands.evaluate import evaluate
 from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, SuperResolution
 from ncsn.errors import ConfigError
@@ -115,11 +113,10 @@ def test_what_was_drawn_is_not_drawn_again_and_jpeg_is_told_by_quality_without_f
 
 
 @pytest.fixture(scope="module")
-def composed() -> DictConfig:
+def asked() -> DictConfig:
     """What `ncsn evaluate task=restore` is asked for, on as few images as can be."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("evaluate", ["task=restore", "ckpt=run", *CPU, "features=classifier", "num_images=20"])
+    given = ["task=restore", "ckpt=run", *CPU, "features=classifier", "num_images=20"]
+    config = composed(" ".join(given), "evaluate")
     OmegaConf.set_struct(config, False)
     return config
 
@@ -151,10 +148,10 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments for arguments, _ in WRONG])
 def test_what_makes_no_sense_is_told_in_one_line(
-    arguments: str, told: list[str], folder: Path, composed: DictConfig, monkeypatch: pytest.MonkeyPatch
+    arguments: str, told: list[str], folder: Path, asked: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    config = composed.copy()
+    config = asked.copy()
     for given in arguments.split():
         key, _, value = given.partition("=")
         new = {"_target_": f"ncsn.sampling.tasks.{value}"} if key == "task" else yaml.safe_load(value)

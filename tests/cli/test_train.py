@@ -137,7 +137,7 @@ def test_pictures_are_drawn_at_their_interval(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def long_run(tiny: list[str]) -> list[str]:
-    return [*tiny, "trainer.max_steps=40", "callbacks.checkpoint.every_n_train_steps=10", "data.flip=true",
+    return [*tiny, "trainer.max_steps=60", "callbacks.checkpoint.every_n_train_steps=10", "data.flip=true",
             "data.dequantize=true"]  # fmt: skip
 
 
@@ -168,14 +168,14 @@ def killed(start: Command, long_run: list[str], only_run: Command, tmp_path_fact
     folder = only_run(cwd)
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "result.json").exists()
-    assert not (folder / "checkpoints" / "step_0000040.ckpt").exists()
+    assert not (folder / "checkpoints" / "step_0000060.ckpt").exists()
     return cwd
 
 
 def assert_equals_uninterrupted(folder: Path, uninterrupted: Path) -> None:
-    for name in ("step_0000020.ckpt", "step_0000040.ckpt", "last.ckpt"):
+    for name in ("step_0000020.ckpt", "step_0000060.ckpt", "last.ckpt"):
         assert_same_state(folder / "checkpoints" / name, uninterrupted / "checkpoints" / name)
-    assert train_steps(folder) == list(range(1, 41))
+    assert train_steps(folder) == list(range(1, 61))
     steps = [(row["step"], bool(row["val/loss"])) for row in rows_of(folder)]
     assert steps == [(row["step"], bool(row["val/loss"])) for row in rows_of(uninterrupted)]
     for mine, theirs in zip(rows_of(folder), rows_of(uninterrupted), strict=True):

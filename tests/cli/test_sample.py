@@ -42,8 +42,8 @@ def images_in(folder: Path) -> np.ndarray:
         return file["arr_0"]
 
 
-def test_a_runs_folder_gives_a_grid_and_an_archive(copy: Path, run: Command, tmp_path: Path) -> None:
-    outcome = run("sample", f"ckpt={copy}", *CPU, "num_samples=6", "sampler.steps_per_level=30", cwd=tmp_path)
+def test_a_runs_folder_gives_a_grid_and_an_archive(copy: Path, call: Command, tmp_path: Path) -> None:
+    outcome = call("sample", f"ckpt={copy}", *CPU, "num_samples=6", "sampler.steps_per_level=30", cwd=tmp_path)
     (folder,) = (copy / "samples").iterdir()
     assert images_in(folder).shape == (6, 8, 8, 1)
     assert images_in(folder).dtype == np.uint8

@@ -31,10 +31,16 @@ JUDGED = [*CPU, "sampler.steps=2", "num_images=20", "num_samples=2", "batch_size
 
 
 @pytest.fixture(scope="module")
-def folder(palette: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`run`, on two damages; `uncrop.ckpt`, the same weights as a network for one of them; `plain`, on none."""
-    folder = tmp_path_factory.mktemp("judged")
-    for name, run in {"run": palette, "plain": trained}.items():
+def folder(
+    palette: Path, call: Command, tiny_ncsn: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """`run`, on two damages; `uncrop.ckpt`, the same weights as a network for one of them; `plain`, on none.
+
+    The last has a sampler of its own, that of its training, since NCSN knows the levels.
+    """
+    folder, cwd = tmp_path_factory.mktemp("judged"), tmp_path_factory.mktemp("plain")
+    call("train", *tiny_ncsn, cwd=cwd)
+    for name, run in {"run": palette, "plain": only_run(cwd)}.items():
         shutil.copytree(run, folder / name, symlinks=True)
     content = torch.load(palette / "checkpoints" / "last.ckpt")
     content["hyper_parameters"]["condition"] = {"_target_": "ncsn.damage.Uncrop"}

@@ -1,6 +1,7 @@
 """How good are samples of one network by each sampler, for how many evaluations?
 
     python benchmarks/samplers.py NAME=RUN … [--root data] [--samples 500] [--evaluations 5 10 20 50 100] [--seeds 3]
+                                            [--only ddpm heun …] [--compile]
 
 Each RUN is a trained run's folder or a checkpoint, NAME what the table calls it. All networks are of one data set;
 what is drawn is scored by the Fréchet distance of the data set's own classifier to the training images. What was
@@ -20,6 +21,7 @@ from harness import RESULTS, device, save
 from ncsn import load_score, samplers
 from ncsn.config import build
 from ncsn.data import ImageDataModule
+from ncsn.networks.compiled import compile_in_place, constant_weights
 from ncsn.networks.forms import Preconditioned
 
 WHERE = device()
@@ -32,6 +34,7 @@ def candidates(evaluations: int, *, levels: int, form: bool) -> Iterator[tuple[s
     yield "ddim", samplers.DDIM(steps=evaluations, **clip)
     yield "heun", samplers.Heun(steps=(evaluations + 1) // 2, **clip)
     yield "dpmpp_2m", samplers.DPMSolverPP(steps=evaluations, **clip)
+    yield "dpmpp_2m, eta=1", samplers.DPMSolverPP(steps=evaluations, eta=1.0, **clip)
     yield "unipc", samplers.UniPC(steps=evaluations, **clip)
     yield "pc", samplers.PredictorCorrector(steps=max(evaluations // 2, 1), **clip)
     if not form and evaluations > levels:  # step sizes are those of a ladder
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[5, 10, 20, 50, 100])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="the network: a minute first, then faster")
     parser.add_argument("--only", nargs="+", default=None, help="samplers, by name")
     options = parser.parse_args()
     for named in options.runs:
@@ -59,6 +63,8 @@ def main() -> None:
         network = {key: score.config[key] for key in ("model", "noise")} | {"steps": score.step}
         of_network = found["networks"].setdefault(name, {"network": network, "distances": {}})
         form = isinstance(score.network, Preconditioned)
+        if options.compile:
+            compile_in_place(score.network)
         for evaluations in options.evaluations:
             for label, sampler in candidates(evaluations, levels=len(score.sigmas), form=form):
                 row = of_network["distances"].setdefault(label, {}).setdefault(str(evaluations), [])
@@ -77,4 +83,5 @@ def _measured(data: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_grad_enabled(False)
-    main()
+    with constant_weights(WHERE):
+        main()

@@ -13,6 +13,8 @@ from pydantic import Field
 from ncsn import noise
 from ncsn.config import build, check, slug
 from ncsn.errors import ConfigError
+from ncsn.objectives import LikelihoodWeight, denoising_score_matching
+from ncsn.training.build import build_model
 from ncsn.training.classes import resolve_conditions
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -144,6 +146,20 @@ def test_experiments_are_the_runs_of_ddpm(name: str) -> None:
     assert (config.callbacks.ema.rate, config.callbacks.ema.warmup) == (0.9999, False)
     variance = "fixed_large" if size == 32 else "fixed_small"
     assert (config.sampler.steps, config.sampler.variance, config.sampler.clip) == (None, variance, True)
+
+
+@pytest.mark.parametrize("levels", ["vp", "geometric"])
+def test_the_weight_of_a_likelihood_knows_how_sigma_is_drawn(levels: str) -> None:
+    """It is that of the levels that training draws from; the configuration, and so a checkpoint, has its name."""
+    config = check(composed(f"objective=likelihood noise={levels} data=digits model=ncsnv2 model.num_filters=4"))
+    model, distribution = build_model(config), build(config.noise, "noise")
+    drawn = noise.ladder(distribution)[[0, 4, -1]]
+    x, z = torch.rand(3, 1, 8, 8), torch.randn(3, 1, 8, 8)
+    found = model.objective(model.network, x, drawn, normal=lambda _: z)
+    plain = denoising_score_matching(model.network, x, drawn, normal=lambda _: z)
+    torch.testing.assert_close(found, LikelihoodWeight(distribution)(drawn) * plain)
+    assert (found / plain).std() > 1
+    assert model.hparams["objective"]["weight"] == "likelihood"
 
 
 @pytest.mark.parametrize(("name", "dropout"), [("edm_cifar10", None), ("edm_cifar10_conditional", 0)])

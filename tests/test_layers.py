@@ -11,7 +11,7 @@ import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
 CORE = ["score", "conditions", "damage", "noise", "objectives", "energy", "random", "flow", "likelihood"]
-CORE += ["samplers", "restoration", "networks"]
+CORE += ["bound", "samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {
     *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),
     *("torchvision", "sklearn", "torchmetrics", "torch_fidelity", "PIL", "matplotlib", "tensorboard"),
@@ -102,7 +102,7 @@ def test_data_flows_one_way() -> None:
 
 
 def test_no_command_calls_another() -> None:
-    helpers = {"ncsn.commands.cli", "ncsn.commands.arguments", "ncsn.commands.resume"}
+    helpers = {f"ncsn.commands.{name}" for name in ("cli", "arguments", "ending", "resume")}
     for path in (PACKAGE / "commands").glob("*.py"):
         found = {name for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.commands.")}
         assert found <= helpers, path

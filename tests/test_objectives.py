@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from densities import Gaussian, Mixture
 from torch import Tensor, nn
 
 from ncsn import noise
+from ncsn.bound import VariationalBound, decoder_variance
 from ncsn.networks import Preconditioned
-from ncsn.objectives import denoising_score_matching, image_regression
+from ncsn.objectives import LikelihoodWeight, denoising_score_matching, image_regression
 from ncsn.restoration import Regression
 from ncsn.score import expand, score_given
 
@@ -253,9 +255,64 @@ def test_edms_weight_makes_it_edms_loss() -> None:
     error_of_F = (D - u0) / c_out
     found = denoising_score_matching(score, x, sigma, weight="edm", norm="l1", normal=lambda _: z)
     torch.testing.assert_close(found, error_of_F.abs().sum(dim=(1, 2, 3)), rtol=1e-6, atol=0)
-    for options, told in {"weight": "sigma_squared or edm", "norm": "l2 or l1"}.items():
+    for options, told in {"weight": "sigma_squared, edm, likelihood", "norm": "l2 or l1"}.items():
         with pytest.raises(ValueError, match=f"{options}=min_snr: must be {told}"):
             denoising_score_matching(score, x, sigma, **{options: "min_snr"})  # type: ignore[arg-type]
+
+
+def test_likelihood_weighting_is_the_bound_however_sigma_is_drawn() -> None:
+    """∫ E‖σ s + z‖² d ln σ between the ends of the ladder, of the score of N(0, I) and another Gaussian."""
+    vp = noise.VP(t_min=0.01)
+    first, last = (float(vp.sigmas[i]) for i in (0, -1))
+    distributions = [vp, noise.VE(first, last), noise.LogNormal(1.0, 2.5, sigma_max=first, sigma_min=last)]
+    grid = torch.linspace(math.log(last), math.log(first), 2001, dtype=torch.float64)
+    squares = (2 * grid).exp()
+    second_moment = GAUSSIAN.covariance.trace() + GAUSSIAN.mean.square().sum()
+    expected = torch.trapezoid((squares * second_moment + 3) / (1 + squares) ** 2, grid)
+    errors = []
+    for distribution in distributions:
+        u = torch.rand(50_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x, sigma = GAUSSIAN.sample(len(u), torch.Generator().manual_seed(1)), distribution.draw(u)
+        weight = LikelihoodWeight(distribution)
+        rows = denoising_score_matching(
+            lambda x, sigma: -x / (1 + sigma[:, None] ** 2), x, sigma, weight=weight, normal=noise_of(2)
+        )
+        assert_mean(rows, expected)
+        errors.append(float(rows.std() / math.sqrt(len(rows)) / expected))
+    assert max(errors) < 0.05
+    assert errors[1] == min(errors)  # ln σ uniform
+
+
+def test_likelihood_weighting_of_a_ladder_is_the_bound_of_ddpm() -> None:
+    """Over all levels, drawn uniformly: the steps of `VariationalBound`, and the exponent of the decoder."""
+    sigmas, images = noise.cosine(12).double(), torch.full((2, 3), 128, dtype=torch.uint8)
+    z = noise_of(0)(torch.empty(2, 3, dtype=torch.float64))
+    weight, x = LikelihoodWeight(sigmas), images.double() / 255
+
+    def score(x: Tensor, sigma: Tensor) -> Tensor:  # of a Gaussian around ½, never clipped
+        return (0.5 - x) / (sigma[:, None] ** 2 + 0.01)
+
+    losses = torch.stack(
+        [denoising_score_matching(score, x, sigma.expand(2), weight=weight, normal=lambda _: z) for sigma in sigmas]
+    )
+    bound = VariationalBound()(score, images, sigmas, normal=lambda _: z)
+    torch.testing.assert_close(losses[:-1].sum(0) / len(sigmas), bound.diffusion, rtol=1e-5, atol=0)
+    end = sigmas[-1:]
+    noisy = x + end * z
+    exponent = (x - noisy - end**2 * score(noisy, end)).square().sum(1) / (2 * decoder_variance(sigmas))
+    torch.testing.assert_close(losses[-1] / len(sigmas), exponent, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": "likelihood"}, "weight=likelihood: depends on how σ is drawn"),
+        ({"weight": LikelihoodWeight(noise.geometric()), "norm": "l1"}, "norm=l1: bounds no likelihood"),
+    ],
+)
+def test_a_likelihood_weight_knows_how_sigma_is_drawn_and_is_of_l2(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        denoising_score_matching(lambda x, sigma: -x, torch.zeros(1, 2), torch.ones(1), **options)
 
 
 def test_it_is_half_of_ddpms_simple_loss() -> None:

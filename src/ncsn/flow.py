@@ -11,10 +11,10 @@ which lies between −D, where all is noise, and 0, where there is none. Hence l
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.samplers.spacing import Spacing, check_spacing, respace
-from ncsn.score import Score
+from ncsn.samplers.state import StartsFrom, State
+from ncsn.score import Normal, Score
 
 Field = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 """field(x, sigma): the score s(x, σ) (B, …) and its divergence ∇·s(x, σ) (B,), with one σ for all rows."""
@@ -174,6 +175,23 @@ def decode(score: Score, latents: Tensor, sigmas: Tensor, *, solver: Solver | No
     The arguments and errors are those of `encode`. The images carry noise of σ_L.
     """
     return _solved(score, latents, sigmas, solver, upwards=False)
+
+
+@dataclass(frozen=True)
+class ProbabilityFlow:
+    """`decode` as a sampler: its chains start at latents and draw nothing, and the one state is their images."""
+
+    solver: Solver
+
+    starts_from: ClassVar[StartsFrom] = "noise"
+
+    def num_steps(self, num_levels: int) -> int:
+        return 1
+
+    def __call__(
+        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
+    ) -> Iterator[State]:
+        yield State(decode(score, x, sigmas, solver=self.solver), len(sigmas) - 1, 0)
 
 
 def check_levels(sigmas: Tensor) -> None:

@@ -349,7 +349,12 @@ WRONG = [  # arguments, what the line has to say
     ("task=denoise num_samples=3", ["num_samples=3", "one"]),
     ("task=denoise task.sigma=0", ["task.sigma=0", "positive"]),
     ("task=interpolate task.num_angles=1", ["task.num_angles=1", "at least 2"]),
-    ("task=interpolate task.images=val", ["task.images", "no such key", "num_angles"]),
+    ("task=interpolate task.images=white.png", ["task.images=white.png", "takes two"]),
+    ("task=interpolate task.image=val", ["task.image", "no such key", "did you mean images"]),
+    ("task=encode sampler.step_size=1e-5", ["sampler: ", "solver=rk45 or heun"]),
+    ("task=encode solver.rtol=2", ["solver.rtol=2", "below 1"]),
+    ("task=decode", ["task.latents", "a value is needed"]),
+    ("task=decode task.latents=notes.txt task.temperature=0", ["task.temperature=0", "positive"]),
     ("task.init=nowhere", ["task.init=nowhere", "no such file or folder"]),
     ("task.init=empty", ["task.init=empty", "no images"]),
 ]  # fmt: skip

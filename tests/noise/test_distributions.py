@@ -21,6 +21,13 @@ def test_draw_is_a_quantile_function_over_the_whole_range_of_a_generator(distrib
     assert (sigma.diff() > 0).all()
 
 
+@pytest.mark.parametrize("distribution", ALL)
+def test_density_is_the_slope_of_the_distribution_function(distribution: noise.Distribution) -> None:
+    u = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
+    below, above = (distribution.draw(u + d).log() for d in (-1e-5, 1e-5))
+    torch.testing.assert_close(distribution.density(distribution.draw(u)), 2e-5 / (above - below), rtol=1e-5, atol=0)
+
+
 def test_log_normal_is_the_papers_in_pixels_of_0_to_1() -> None:
     u = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
     log = (2 * noise.LogNormal(mean=-0.6, std=0.9).draw(u)).log()

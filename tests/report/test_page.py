@@ -18,7 +18,17 @@ from reading import EVIL, SAMPLES, Page, report_of
 from ncsn.errors import DataError
 from ncsn.report import write_report
 
-ALL = ["Settings", "Curves", "Samples", "Scores", "Checkpoints", "Nearest training images", "Diagnostics"]
+ALL = [
+    "Settings",
+    "Curves",
+    "Samples",
+    "Scores",
+    "Likelihoods",
+    "Checkpoints",
+    "Nearest training images",
+    "Diagnostics",
+]
+LIKELIHOODS = "likelihood/step_0015000_ema_00000001"
 
 
 def test_everything_is_there(page: Page) -> None:
@@ -118,6 +128,7 @@ def remove(*names: str) -> Callable[[Path], None]:
         (remove(f"{SAMPLES}/evaluation.json"), ["Scores", "Diagnostics"]),
         (remove(f"{SAMPLES}/settings.json"), []),
         (remove(f"{SAMPLES}/neighbours.png"), []),
+        (remove("likelihood"), ["Likelihoods"]),
         (remove("evaluation"), ["Checkpoints"]),
     ],
 )
@@ -126,7 +137,9 @@ def test_what_is_missing_is_left_out(run: Path, change: Callable[[Path], None], 
     assert report_of(run).headings == [heading for heading in ALL if heading not in missing]
 
 
-@pytest.mark.parametrize("kept", ["config.yaml", "run.json", "result.json", "metrics.csv", "pictures", "evaluation"])
+@pytest.mark.parametrize(
+    "kept", ["config.yaml", "run.json", "result.json", "metrics.csv", "pictures", "likelihood", "evaluation"]
+)
 def test_one_file_alone_makes_a_report(run: Path, kept: str) -> None:
     for path in run.iterdir():
         if path.name != kept:
@@ -216,6 +229,8 @@ def test_a_run_that_goes_on(run: Path) -> None:
         (f"{SAMPLES}/evaluation.json", json.dumps(evaluation(memorisation={"pixels": {}}))),
         (f"{SAMPLES}/grid.png", b"\x89PNG\r\n\x1a\n"),
         ("pictures/step_0020000.png", "no picture"),
+        (f"{LIKELIHOODS}/likelihood.json", '{"likelihood": {}}'),
+        (f"{LIKELIHOODS}/likelihood.npz", b"PK"),
         ("evaluation/curve.json", '{"criterion": "fid_1k"}'),
         ("evaluation/curve.json", "[" * 100_000),
     ],

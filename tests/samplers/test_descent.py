@@ -220,7 +220,14 @@ def test_variance_preserving_chains_give_the_same_samples(sampler: Any) -> None:
 
 @pytest.mark.parametrize(
     "sampler",
-    [DDPM(400), DDPM(variance="fixed_large"), DDIM(400, eta=0.5), Heun(40, churn=20.0)],
+    [
+        DDPM(400),
+        DDPM(variance="fixed_large"),
+        DDIM(400, eta=0.5),
+        Heun(40, churn=20.0),
+        DPMSolverPP(40, eta=1.0),
+        DPMSolverPP(40, eta=0.5),
+    ],
     ids=repr,
 )
 def test_moments_of_a_gaussian(sampler: Sampler) -> None:
@@ -360,6 +367,7 @@ def test_they_are_watched(kind: Any) -> None:
         (DDPM, {"betas": [1e-4, 0.02]}, r"betas=\[0.0001, 0.02\]: must be two numbers, β₁ and β_T, with steps=T"),
         (DDPM, {"betas": [0.1], "steps": 5}, r"betas=\[0.1\]: must be two numbers, β₁ and β_T, with steps=T"),
         (DDIM, {"eta": 1.5}, r"eta=1.5: must be in \[0, 1\]"),
+        (DPMSolverPP, {"eta": -0.1}, r"eta=-0.1: must be in \[0, 1\]"),
         (Heun, {"churn": -1.0}, "churn=-1.0: must be at least 0"),
         (Heun, {"s_min": 2.0, "s_max": 1.0}, "s_min=2.0, s_max=1.0: must be 0 ≤ s_min ≤ s_max"),
         (Heun, {"s_noise": 0.0}, "s_noise=0.0: must be positive"),

@@ -55,7 +55,7 @@ def theirs(scheduler: Any, steps: int, **options: Any) -> Tensor:
     return (sample + 1) / 2
 
 
-def theirs_between_levels(scheduler: Any, steps: int, variance_preserving: bool) -> Tensor:
+def theirs_between_levels(scheduler: Any, steps: int, variance_preserving: bool, **options: Any) -> Tensor:
     """Of a scheduler that has a list of σ."""
     scheduler.set_timesteps(steps)
     sample = 2 * start() - 1
@@ -63,7 +63,7 @@ def theirs_between_levels(scheduler: Any, steps: int, variance_preserving: bool)
         sample = sample / (1 + float(scheduler.sigmas[0]) ** 2) ** 0.5
     for t, sigma in zip(scheduler.timesteps, scheduler.sigmas.tolist(), strict=False):
         scaled = sample if variance_preserving else sample / (1 + sigma**2) ** 0.5
-        sample = scheduler.step(epsilon(scaled, sigma), t, sample).prev_sample
+        sample = scheduler.step(epsilon(scaled, sigma), t, sample, **options).prev_sample
     return (sample + 1) / 2
 
 
@@ -116,6 +116,21 @@ def test_solvers(
     theirs_is = getattr(schedulers, scheduler)(use_karras_sigmas=True, beta_start=1e-4, beta_end=0.02, **options)
     expected = theirs_between_levels(theirs_is, steps, variance_preserving)
     assert_equal(ours(sampler(steps=steps), ladder(theirs_is)), expected)
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_the_solver_of_the_sde(steps: int) -> None:
+    scheduler = schedulers.DPMSolverMultistepScheduler(
+        use_karras_sigmas=True, beta_start=1e-4, beta_end=0.02, algorithm_type="sde-dpmsolver++"
+    )
+    expected = theirs_between_levels(scheduler, steps, True, generator=generator())
+    drawn = generator()
+
+    def normal(x: Tensor) -> Tensor:  # theirs draws in float32
+        return torch.randn(x.shape, generator=drawn).to(x)
+
+    found = last(DPMSolverPP(steps, eta=1.0)(MIXTURE.score, start(), ladder(scheduler), normal=normal))
+    assert_equal(found, expected)
 
 
 def test_ladders() -> None:

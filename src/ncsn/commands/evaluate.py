@@ -6,23 +6,28 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
-from torch import Tensor, distributed
+from torch import distributed
 
-from ncsn.checkpoint import TrainedScore, Weights, resolve
+from ncsn.checkpoint import Weights, resolve
 from ncsn.config import build, check
-from ncsn.damage import Damage
 from ncsn.data import ImageDataModule
-from ncsn.data.cache import fingerprint
 from ncsn.errors import ConfigError
-from ncsn.evaluation.evaluator import Evaluator, Network, Origin, curve_settings
+from ncsn.evaluation.against import network_against
+from ncsn.evaluation.controls import Control
+from ncsn.evaluation.drawn import OwnSamples
+from ncsn.evaluation.evaluator import Evaluator, Origin, curve_settings
 from ncsn.evaluation.features import build_features
 from ncsn.evaluation.image_sets import ImageSet, images_of
-from ncsn.evaluation.likelihood import BITS_PER_DIM, add_bits_per_dim, bits_per_dim_of
 from ncsn.evaluation.methods import check_restoring, judged
 from ncsn.evaluation.scores import ALL, FEWEST, Score
+from ncsn.evaluation.scores_of_network import (
+    OF_NETWORK,
+    add_scores_of_network,
+    scores_of_network,
+    settings_of_network,
+)
 from ncsn.evaluation.table import table
 from ncsn.files import read_record
 from ncsn.likelihood import Projection
@@ -30,10 +35,8 @@ from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
 from ncsn.runs.folder import Run
 from ncsn.runs.loggers import build_dashboards, finish_dashboards
-from ncsn.samplers import DivergedError, num_evaluations
-from ncsn.sampling.drawing import draw_into
-from ncsn.sampling.prepare import build_trainer, load, prepare
-from ncsn.sampling.tasks import Generate
+from ncsn.samplers import num_evaluations
+from ncsn.sampling.prepare import build_trainer
 from ncsn.sampling.tasks.images import training_data
 
 log = logging.getLogger(__name__)
@@ -45,11 +48,11 @@ SETTINGS: dict[str, Any] = {
     "samples": str | None,
     "against": str | Annotated[list[str], Field(min_length=1)] | None,
     "num_samples": Annotated[int, Field(ge=1)] | None,
+    "controls": list[Control],
     "num_images": Annotated[int, Field(ge=1)] | None,
-    "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
-    "scores": Annotated[list[Score | Literal["bits_per_dim"]], Field(min_length=1)],
+    "scores": Annotated[list[Score | Literal["bits_per_dim", "elbo_bits_per_dim"]], Field(min_length=1)],
     "num_projections": Annotated[int, Field(ge=1)] | None,
     "projection": Projection,
     "batch_size": Annotated[int, Field(ge=1)],
@@ -80,16 +83,16 @@ def evaluate(config: DictConfig) -> dict[str, float]:
     _check_combination(config, restores)
     if restores:
         return _of_restored(config)
-    if config.samples is not None:
+    if config.samples is not None and config.ckpt is None:
         record = _of_images(config, Path(config.samples).expanduser())
         return {} if record is None else record["scores"]
     run = Run(Path(config.ckpt).expanduser())
-    if not run.checkpoints():
+    if config.samples is not None or not run.checkpoints():
         path = resolve(config.ckpt)
         record = _of_checkpoint(config, path, config.num_samples or SAMPLES)
         if record is None:
             return {}
-        _publish(config, Run.of(path), [record])
+        _publish(config, Run.of(path), [record] if config.samples is None else [])
         return record["scores"]
     return _of_run(config, run)
 
@@ -99,8 +102,8 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     data = _data(config)
     images = images_of(path, None if data is None else data.channels)
     evaluator = _evaluator(config, data)
-    evaluator.try_out(images.shape, len(images))
     settings = _drawn(images)
+    evaluator.try_out(images.shape, len(images), (settings or {}).get("task"))
     if config.out is not None:
         folder = Path(config.out)
     elif settings is not None:
@@ -108,34 +111,29 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     else:
         beside = Path(os.path.abspath(path))
         folder = beside.with_name(f"{beside.name if beside.is_dir() else beside.stem}_evaluation")
-    return _printed(evaluator(images, folder, Origin(settings)), folder)
+    return _printed(evaluator(images, folder, Origin(settings)), folder / "evaluation.json")
 
 
 def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str, Any] | None:
     """The record of samples of a checkpoint, drawn unless they are there, and of the likelihoods that it gives."""
-    if set(config.scores) == {BITS_PER_DIM}:
-        return _printed(*bits_per_dim_of(config, path))
-    prepared = prepare(config, path)
-    score = prepared.score
-    given = {"score": score, "sampler": prepared.sampler, "num_samples": num_samples}
-    task: Generate = build(config.task, "task", **given, label=config.label, guidance=config.guidance)
-    against = None if config.against is None else _against(config, score)
+    if OF_NETWORK.keys() >= set(config.scores):
+        record, files = scores_of_network(config, path)
+        return _printed(record, *files)
+    own = OwnSamples.of(config, path, num_samples, config.out)
+    score, sampler, folder = own.prepared.score, own.prepared.sampler, own.folder
+    against = None if config.against is None else network_against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
-    evaluator.try_out(score.image_shape, num_samples)
-    options = {"batch_size": config.batch_size, "seed": config.seed}
-    folder = prepared.folder(task, config.out, seed=config.seed, batch_size=min(config.batch_size, num_samples))
+    evaluator.try_out(score.image_shape, num_samples, own.task.identity)
     start = time.perf_counter()
-    draw_into(folder, task, build_trainer(config.trainer), **options)
+    images = own.draw()
     seconds = {"sampling": time.perf_counter() - start}
-    images = images_of(folder.path / "samples.npz")
     # Evaluations of an energy come on top, and are not counted.
-    levels, has_energy = len(score.sigmas), getattr(prepared.sampler, "needs_energy", False)
+    levels, has_energy = len(score.sigmas), getattr(sampler, "needs_energy", False)
     twice = 1 if config.guidance in (0, 1) else 2  # given the label, and given nothing
-    evaluations = None if has_energy else twice * num_evaluations(prepared.sampler, levels)
+    evaluations = None if has_energy else twice * num_evaluations(sampler, levels)
     record = evaluator(images, folder.path, Origin(_drawn(images), score, evaluations), against, seconds)
-    if BITS_PER_DIM in config.scores:
-        record = add_bits_per_dim(record, config, path, folder.path)
-    return _printed(record, folder.path)
+    record = add_scores_of_network(record, config, path, folder.path)
+    return _printed(record, folder.path / "evaluation.json")
 
 
 def _of_restored(config: DictConfig) -> dict[str, float]:
@@ -144,7 +142,7 @@ def _of_restored(config: DictConfig) -> dict[str, float]:
     record, folder = judged(config, path)
     if record is None:
         return {}
-    _printed(record, folder)
+    _printed(record, folder / "evaluation.json")
     _publish(config, Run.of(path), [record])
     return record["scores"]
 
@@ -158,14 +156,15 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
         try:
             record = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
         except ConfigError as error:
-            if not isinstance(error.__cause__, DivergedError) or distributed.is_initialized():
+            if not isinstance(error.__cause__, ArithmeticError) or distributed.is_initialized():
                 raise
             diverged = error
             log.warning(f"{path.name}: no scores; {error}")  # a young network's; no reason to leave out the others
             continue
         if record is not None:
             records.append(record)
-            curve.add(path, record["scores"], curve_settings(record["protocol"]))
+            settings = settings_of_network if OF_NETWORK.keys() >= set(config.scores) else curve_settings
+            curve.add(path, record["scores"], settings(record["protocol"]))
     if not records and diverged is not None:
         raise ConfigError(f"{run.path}: no checkpoint has scores; {diverged}") from diverged
     if not records:  # not the first process
@@ -196,28 +195,8 @@ def _evaluator(config: DictConfig, data: ImageDataModule | None) -> Evaluator:
     root = (config.data.get("root") or "data") if data is None else data.root
     kept = Path(config.references or Path(root, "references")).expanduser()
     options: dict[str, Any] = {"batch_size": config.batch_size, "seed": config.seed}
-    scores = [score for score in config.scores if score != BITS_PER_DIM]
+    scores = [score for score in config.scores if score not in OF_NETWORK]
     return Evaluator(trainer, network, config.reference, scores, data=data, kept=kept, **options)
-
-
-def _against(config: DictConfig, score: TrainedScore) -> Network:
-    """The network that another is compared with, if that can be done."""
-    path = resolve(config.against).resolve()
-    other = load(config, path, assume=False)
-    if isinstance(other.condition, Damage):
-        raise ConfigError(f"against={config.against}: restores damaged images; its losses compare with no others")
-    if not torch.equal(other.sigmas, score.sigmas):
-        raise ConfigError(
-            f"against={config.against}: has other noise levels ({_ladder(other.sigmas)}, not "
-            f"{_ladder(score.sigmas)}); losses compare at the same ones only"
-        )
-    if other.image_shape != score.image_shape:
-        raise ConfigError(
-            f"against={config.against}: has images of {other.image_shape}, not {score.image_shape}; losses "
-            "compare on the same ones only"
-        )
-    identity = {"path": str(path), "file": fingerprint([path], path.parent), "weights": other.weights}
-    return Network(config.against, other, identity)
 
 
 def _publish(config: DictConfig, run: Run | None, records: list[dict[str, Any]]) -> None:
@@ -252,16 +231,29 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
         return
     if config.features.get("_target_") is None:
         raise ConfigError("features=none: goes with task=restore; samples are scored by their features alone")
-    if (config.ckpt is None) == (config.samples is None):
+    of_network = [score for score in config.scores if score in OF_NETWORK]
+    alone = of_network == list(config.scores)
+    if (config.ckpt is None) == (config.samples is None) and not (alone and config.ckpt):
         raise ConfigError("ckpt, samples: give one of them, ckpt=<checkpoint or run's folder> or samples=<images>")
     usual = {"num_samples": None, "against": None, "label": None, "guidance": 1.0}
     for key, value in usual.items() if config.ckpt is None else ():
         if config[key] != value:
             raise ConfigError(f"{key}={config[key]}: goes with ckpt=…; of samples=… all are scored")
-    if config.ckpt is None and BITS_PER_DIM in config.scores:
-        raise ConfigError(f"scores={list(config.scores)}: {BITS_PER_DIM} is of a network; give ckpt=…, not samples=…")
-    if config.num_images is not None and BITS_PER_DIM not in config.scores:
-        raise ConfigError(f"num_images={config.num_images}: goes with task=restore and scores=[{BITS_PER_DIM}]")
+    if config.ckpt is None and of_network:
+        raise ConfigError(
+            f"scores={list(config.scores)}: {of_network[0]} is of a network; give ckpt=… beside samples=…, and "
+            f"scores=[{','.join(of_network)}] alone"
+        )
+    for key in ("data._target_", "num_images") if config.ckpt is not None and config.samples is not None else ():
+        if OmegaConf.select(config, key) is not None:
+            raise ConfigError(f"{key.partition('.')[0]}: does not go with samples=…, of which all are scored")
+    if alone and config.against is not None:
+        raise ConfigError(f"against={config.against}: compares held-out losses; {of_network[0]} has none")
+    known = " or ".join(f"scores=[{score}]" for score in OF_NETWORK)
+    if config.controls and not of_network:
+        raise ConfigError(f"controls={list(config.controls)}: goes with {known}")
+    if config.num_images is not None and not of_network:
+        raise ConfigError(f"num_images={config.num_images}: goes with task=restore and {known}")
     if config.num_samples is not None and config.num_samples < FEWEST:
         raise ConfigError(f"num_samples={config.num_samples}: must be at least {FEWEST}")
     if config.against is not None and not isinstance(config.against, str):
@@ -272,10 +264,10 @@ def _check_combination(config: DictConfig, restores: bool) -> None:
                 f"out={config.out}: each checkpoint of a run has a folder of its own; leave it out, or give one "
                 "checkpoint"
             )
-        if "frechet" not in config.scores:
+        if "frechet" not in config.scores and not alone:
             raise ConfigError(
                 f"scores={list(config.scores)}: the best checkpoint is chosen by frechet, which is missing "
-                f"(of {', '.join(ALL)})"
+                f"(of {', '.join(ALL)}), or by {' or '.join(OF_NETWORK)} on its own"
             )
 
 
@@ -288,11 +280,7 @@ def _drawn(images: ImageSet) -> dict[str, Any] | None:
     return settings if settings is not None and needed <= settings.keys() else None
 
 
-def _printed(record: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+def _printed(record: dict[str, Any] | None, *files: Path) -> dict[str, Any] | None:
     if record is not None:
-        print(table(record, folder))
+        print(table(record, *files))
     return record
-
-
-def _ladder(sigmas: Tensor) -> str:
-    return f"{len(sigmas)} from {sigmas[0]:.3g} to {sigmas[-1]:.3g}"

@@ -9,19 +9,20 @@ from pydantic import Field
 
 from ncsn.checkpoint import Weights, resolve
 from ncsn.config import build, check
+from ncsn.errors import ConfigError
+from ncsn.files import read_json
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run
 from ncsn.sampling.drawing import batches_of, draw_into
 from ncsn.sampling.folder import Format
 from ncsn.sampling.prepare import build_trainer, largest_batch, prepare
-from ncsn.sampling.tasks import Task
+from ncsn.sampling.tasks import Encode, Task
 
 log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = {
     "ckpt": str,
     "num_samples": Annotated[int, Field(ge=1)] | None,
-    "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "batch_size": Annotated[int, Field(ge=1)] | Literal["auto"],
     "seed": int,
@@ -47,9 +48,13 @@ def sample(config: DictConfig) -> Path:
     prepared = prepare(config, path)
     score = prepared.score
     trainer = build_trainer(config.trainer)
-    given = {"score": score, "sampler": prepared.sampler}
+    given = {"score": score, "sampler": prepared.sampler, "solver": build(config.solver, "solver")}
     given |= {key: config[key] for key in ("num_samples", "label", "guidance")}
     task: Task = build(config.task, "task", **given)
+    if task.driver == "solver" and any(value is not None for value in config.sampler.values()):
+        raise ConfigError(
+            "sampler: the task follows the probability flow, which solver=rk45 or heun solves; leave the sampler out"
+        )
 
     batch_size = largest_batch(task, trainer) if config.batch_size == "auto" else config.batch_size
     first = len(batches_of(task, batch_size)[0])
@@ -65,6 +70,12 @@ def sample(config: DictConfig) -> Path:
 
     if trainer.is_global_zero:
         log.info(f"samples: {folder.path}\npicture: {folder.picture}")
+        if isinstance(task, Encode):
+            error = read_json(folder.round_trip)
+            log.info(
+                f"latents: {folder.latents}\nthere and back: off by {error['mean']:.2g} of 256 grey levels on "
+                f"average, by {error['maximum']:.2g} at most"
+            )
         run = Run.of(prepared.checkpoint)
         if run is not None and run.is_recorded:
             refresh_report(run.path)

@@ -1,276 +1,107 @@
-"""Bits per dimension of held-out images, with all that they depend on.
+"""Bits per dimension of images under a network, by the probability flow; see `ncsn.evaluation.under_network`."""
 
-Images are dequantised as training images are, (k + u)/256 with u uniform in [0, 1), whatever the network was trained
-on. What is drawn for an image, u and the vectors v that estimate the divergence, is a function of the seed and of
-its number, and not of its batch; so, with steps of a fixed length, is its likelihood.
-
-<run folder>/likelihood/last_ema_1f3a…/
-    likelihood.json   the record; the hash of its protocol names the folder
-    likelihood.npz    key nats: log p of each image, (N,)
-"""
-
-import importlib.metadata
-import json
 import math
-import shutil
-import time
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from lightning import LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from ncsn.checkpoint import TrainedScore
-from ncsn.checkpoint.hub import outside_cache
 from ncsn.config import as_config_error, build
-from ncsn.damage import Damage, name_of
-from ncsn.data import ImageDataModule
-from ncsn.data.transforms import dequantize, to_unit_interval
-from ncsn.errors import ConfigError
+from ncsn.evaluation.controls import NamedImages
+from ncsn.evaluation.estimator import Estimator, moments_of, with_half_the_steps
+from ncsn.evaluation.per_image import Images, Loaded, values_per_image
 from ncsn.evaluation.scores import short_count
-from ncsn.files import atomically, digest, one_process_at_a_time, read_record, sha256, write_text
-from ncsn.flow import Solver
-from ncsn.likelihood import Projection, bits_per_dim, check_projections, log_likelihood
-from ncsn.random import Draws
-from ncsn.runs.folder import Run
-from ncsn.sampling.prepare import assumptions, build_trainer, load
-from ncsn.sampling.tasks.images import training_data
+from ncsn.evaluation.under_network import Computed, UnderNetwork, mean_and_error
+from ncsn.likelihood import bits_per_dim
 
 BITS_PER_DIM = "bits_per_dim"
-MOMENTS_IMAGES = 16_384  # of the training images at most, whose mean and variance the prior has
+ERROR_IMAGES = 16  # that the error of the solver is told for
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """How likelihoods are computed; the attributes are arguments of `log_likelihood`."""
+class Bits(UnderNetwork):
+    """Bits per dimension; of the configuration, solver, num_projections and projection count."""
 
-    solver: Solver
-    num_projections: int | None
-    projection: Projection
-    seed: int
+    score_name, kind = BITS_PER_DIM, "likelihood"
 
-    def __post_init__(self) -> None:
-        check_projections(self.num_projections, self.projection)
-
-    def __call__(
-        self, score: TrainedScore, images: Tensor, first: int, moments: tuple[Tensor, Tensor], device: torch.device
-    ) -> tuple[Tensor, int]:
-        """log p of images in nats, float64 (B,), and evaluations of the network.
-
-        Args:
-            images: uint8 (B, C, H, W).
-            first: the number of the first of them.
-            moments: mean and variance of the data, (C, H, W).
-        """
-        draws = [Draws(self.seed, "likelihood", first + row) for row in range(len(images))]
-        u = torch.cat([d.uniform(1, *images.shape[1:]) for d in draws])
-        found = log_likelihood(
-            score.network,
-            dequantize(to_unit_interval(images), u).to(device),
-            score.sigmas.to(device),
-            mean=moments[0],
-            variance=moments[1],
-            solver=self.solver,
-            num_projections=self.num_projections,
-            projection=self.projection,
-            normal=lambda x: torch.cat([d.normal(u[:1]) for d in draws]).to(x),
-        )
-        return found.nats.cpu().double(), found.evaluations
-
-
-def bits_per_dim_of(config: DictConfig, path: Path) -> tuple[dict[str, Any] | None, Path]:
-    """The record of the bits per dimension of a network, and the folder that it lies in.
-
-    Args:
-        config: checked; its keys data, num_images, batch_size, seed, solver, num_projections, projection and those
-            that say which network count.
-        path: the checkpoint.
-
-    Returns:
-        None for the record on processes but the first.
-
-    Raises:
-        UserError: the checkpoint or the data are not what they should be, or the flow cannot be solved.
-    """
-    score = load(config, path)  # as it is, neither compiled nor rounded
-    if isinstance(score.condition, Damage):
-        raise ConfigError(
-            f"scores={BITS_PER_DIM}: the network restores images (condition={name_of(score.condition)})"
-        )
-    own = training_data(score)
-    data: ImageDataModule = own if config.data.get("_target_") is None else build(config.data, "data")
-    for needed in (own, data):
-        needed.prepare_data()
-    images = data.images("val")[: config.num_images]
-    if images.shape[1:] != score.image_shape:
-        raise ConfigError(f"data: has images of {tuple(images.shape[1:])}, and the network of {score.image_shape}")
-    solver: Solver = build(config.solver, "solver")
-    with as_config_error(f"scores={BITS_PER_DIM}"):
-        estimator = Estimator(solver, config.num_projections, config.projection, config.seed)
-    place = outside_cache(path)
-    checkpoint = {"path": place.resolve().name, "sha256": sha256(path), "step": score.step, "weights": score.weights}
-    protocol = {
-        "checkpoint": {key: checkpoint[key] for key in ("sha256", "weights")} | {"authors": assumptions(config)},
-        "images": data.identity("val") | {"count": len(images)},
-        "prior": own.identity("train"),
-        "dequantisation": "uniform",
-        "solver": OmegaConf.to_container(config.solver),
-        "num_projections": config.num_projections,
-        "projection": config.projection,
-        "seed": config.seed,
-        "batch_size": config.batch_size,
-    }
-    run = Run.of(place)
-    beside = place.absolute().parent if run is None else run.path
-    name = f"{place.resolve().stem}_{score.weights}_{digest(protocol)}"
-    folder = (beside if config.out is None else Path(config.out)) / "likelihood" / name
-    trainer = build_trainer(config.trainer, precision="32-true")
-    with one_process_at_a_time(folder / "likelihood") if trainer.is_global_zero else nullcontext():
-        record = read_record(folder / "likelihood.json")
-        known = record is not None and record.get("protocol") == protocol
-        if not trainer.strategy.broadcast(known):
-            start = time.perf_counter()
-            shared = Likelihoods(score, images, moments_of(own.images("train")), estimator, config.batch_size, folder)
-            found = shared.computed_by(trainer)
-            record = None
-            if found is not None:
-                labels = data.labels("val")
-                record = {"protocol": protocol, "checkpoint": checkpoint} | _summary(*found, images, labels, data)
-                record["seconds"] = round(time.perf_counter() - start, 1)
-                record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "scipy")}
-                with atomically(folder / "likelihood.npz") as partial, partial.open("wb") as file:
-                    np.savez(file, nats=found[0].numpy())
-                write_text(folder / "likelihood.json", json.dumps(record, indent=2))
-                shutil.rmtree(shared.parts, ignore_errors=True)
-    return (record if trainer.is_global_zero else None), folder
-
-
-def add_bits_per_dim(
-    record: dict[str, Any] | None, config: DictConfig, path: Path, folder: Path
-) -> dict[str, Any] | None:
-    """The record of samples with the bits per dimension of the network, also written to the samples' folder.
-
-    Args:
-        record: None on processes but the first.
-        config, path: see `bits_per_dim_of`.
-        folder: with the samples and `evaluation.json`.
-    """
-    found, _ = bits_per_dim_of(config, path)
-    if record is None or found is None:
-        return None
-    record = record | {"scores": record["scores"] | found["scores"], "likelihood": found["likelihood"]}
-    record["protocol"] = record["protocol"] | {"likelihood": found["protocol"]}
-    write_text(folder / "evaluation.json", json.dumps(record, indent=2))
-    return record
-
-
-def moments_of(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every pixel of dequantised images, uint8 (N, C, H, W), float64 (C, H, W)."""
-    some = images[:: -(-len(images) // MOMENTS_IMAGES)]
-    total, squares = torch.zeros(2, *images.shape[1:], dtype=torch.float64)
-    for batch in some.split(256):
-        pixels = (batch.double() + 0.5) / 256
-        total += pixels.sum(0)
-        squares += pixels.square().sum(0)
-    mean = total / len(some)
-    return mean, squares / len(some) - mean**2 + 1 / (12 * 256**2)
-
-
-class Likelihoods(LightningModule):
-    """Computes the likelihoods of a process's share of the batches and leaves them in a folder."""
-
-    def __init__(
-        self,
-        score: TrainedScore,
-        images: Tensor,
-        moments: tuple[Tensor, Tensor],
-        estimator: Estimator,
-        batch_size: int,
-        folder: Path,
-    ) -> None:
-        super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than devices
-        self.network, self.score, self.images, self.moments = score.network, score, images, moments
-        self.estimator, self.batch_size, self.parts = estimator, batch_size, folder / "batches"
-        self.num_batches = -(-len(images) // batch_size)
-
-    def computed_by(self, trainer: Trainer) -> tuple[Tensor, Tensor] | None:
-        """log p of all images, (N,), and the evaluations of each, (N,); None on processes but the first."""
-        trainer.predict(self, return_predictions=False)
-        trainer.strategy.barrier("likelihoods")
-        if not trainer.is_global_zero:
-            return None
-        nats, evaluations = [], []
-        for number in range(self.num_batches):
-            with np.load(self.part(number)) as file:
-                nats.append(torch.from_numpy(file["nats"]))
-                evaluations.append(torch.from_numpy(file["evaluations"]))
-        return torch.cat(nats), torch.cat(evaluations)
-
-    def part(self, number: int) -> Path:
-        """The file for a batch."""
-        return self.parts / f"{number:05d}.npz"
-
-    def predict_dataloader(self) -> DataLoader:
-        mine = range(self.trainer.global_rank, self.num_batches, self.trainer.world_size)
-        pending = [number for number in mine if not self.part(number).is_file()]
-        hidden = not self.trainer.is_global_zero
-        self.bar = tqdm(total=len(pending), desc="Likelihoods", unit="batch", disable=hidden)
-        return DataLoader(pending, batch_size=None)  # type: ignore[arg-type]
-
-    def predict_step(self, number: int, batch_idx: int) -> int:
-        first = number * self.batch_size
-        images = self.images[first : first + self.batch_size]
+    def __init__(self, config: DictConfig, path: Path) -> None:
+        super().__init__(config, path)
         with as_config_error(f"scores={BITS_PER_DIM}"):
-            nats, evaluations = self.estimator(self.score, images, first, self.moments, self.device)
-        with atomically(self.part(number)) as partial, partial.open("wb") as file:
-            np.savez(file, nats=nats.numpy(), evaluations=np.full(len(nats), evaluations))
-        self.bar.update()
-        return number
+            self.estimator = Estimator(
+                build(config.solver, "solver"), config.num_projections, config.projection, config.seed
+            )
 
-    def on_predict_end(self) -> None:
-        self.bar.close()
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the network's training images, (C, H, W), for the prior."""
+        return moments_of(self.own.images("train"))
 
-
-def _summary(
-    nats: Tensor, evaluations: Tensor, images: Tensor, labels: Tensor | None, data: ImageDataModule
-) -> dict[str, Any]:
-    """What the record says of the likelihoods of all images."""
-    bits = bits_per_dim(nats, images[0].numel())
-    mean, error = _mean(bits)
-    found: dict[str, Any] = {
-        "scores": {f"{BITS_PER_DIM}_{short_count(len(bits))}": mean},
-        "likelihood": {
-            "standard_error": error,
-            "nats_per_image": float(nats.mean()),
-            "dimensions": images[0].numel(),
-            "images": len(bits),
-            "evaluations": float(evaluations.double().mean()),
-            "of": "{name} {split}".format(**data.identity("val")),
-        },
-    }
-    names = data.classes()
-    if labels is not None and names is not None:
-        labels = labels[: len(bits)]
-        present = labels.unique().tolist()
-        of_class = [bits[labels == label] for label in present]
-        found["likelihood"]["by_class"] = {
-            "classes": [names[label] for label in present],
-            "counts": [len(some) for some in of_class],
-            BITS_PER_DIM: [_mean(some)[0] for some in of_class],
-            "standard_error": [_mean(some)[1] for some in of_class],
+    def settings(self) -> dict[str, Any]:
+        return {
+            "prior": self.own.identity("train"),
+            "dequantisation": "uniform",
+            "solver": OmegaConf.to_container(self.config.solver),
+            "num_projections": self.config.num_projections,
+            "projection": self.config.projection,
         }
-    return found
+
+    def computed(self, images: NamedImages, folder: Path) -> Computed | None:
+        """The likelihoods of all images; and for the first of them the error of fixed steps.
+
+        With steps twice as long the error of a method of order 2 is four times as large (Richardson): from one to the
+        other it changes by three times the error.
+        """
+
+        def values(images: Images, estimator: Estimator, parts: str, title: str) -> dict[str, Tensor] | None:
+            def likelihoods(images: Tensor, first: int, device: torch.device) -> dict[str, Tensor]:
+                with as_config_error(f"scores={BITS_PER_DIM}"):
+                    return estimator(self.score, images, first, self.moments, device)
+
+            size, network = self.config.batch_size, self.score.network
+            return values_per_image(self.trainer, network, likelihoods, images, size, folder / parts, title)
+
+        found, error = values(images.images, self.estimator, "batches", f"Likelihoods of {images.name}"), None
+        solver, ratio = with_half_the_steps(self.estimator.solver, len(self.score.sigmas))
+        if solver is not None:
+            few = Loaded(next(images.images.batches(ERROR_IMAGES)))
+            estimator = replace(self.estimator, solver=solver)
+            other = values(few, estimator, "batches_with_half_the_steps", "Error of the solver")
+            if found is not None and other is not None:
+                error = (found["nats"][: len(few)] - other["nats"]).abs() / (ratio**2 - 1)
+        return None if found is None else (summary(found, error, images, self.dimensions), {"nats": found["nats"]})
 
 
-def _mean(values: Tensor) -> tuple[float, float | None]:
-    """The mean and its standard error, which one value has not."""
-    error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None
-    return float(values.mean()), error
+def summary(found: dict[str, Tensor], error: Tensor | None, images: NamedImages, dimensions: int) -> dict[str, Any]:
+    """What the record says of the likelihoods of all images.
+
+    Args:
+        found: what `Estimator` found.
+        error: of the solver, in nats, for a few of them; None if it is not known.
+        dimensions: D.
+    """
+    bits = bits_per_dim(found["nats"], dimensions)
+    mean, standard_error = mean_and_error(bits)
+    likelihood: dict[str, Any] = {
+        "of": images.name,
+        "standard_error": standard_error,
+        "nats_per_image": float(found["nats"].mean()),
+        "dimensions": dimensions,
+        "images": len(bits),
+        "evaluations": float(found["evaluations"].mean()),
+    }
+    if error is not None:
+        likelihood["solver_error"] = float(error.mean()) / (dimensions * math.log(2))
+        likelihood["solver_error_images"] = len(error)
+    if images.labels is not None and images.classes is not None:
+        present = images.labels.unique().tolist()
+        of_class = [mean_and_error(bits[images.labels == label]) for label in present]
+        likelihood["by_class"] = {
+            "classes": [images.classes[label] for label in present],
+            "counts": [int((images.labels == label).sum()) for label in present],
+            BITS_PER_DIM: [mean for mean, _ in of_class],
+            "standard_error": [error for _, error in of_class],
+        }
+    return {"scores": {f"{BITS_PER_DIM}_{short_count(len(bits))}": mean}, "likelihood": likelihood}

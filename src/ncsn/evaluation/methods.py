@@ -63,12 +63,14 @@ def check_restoring(config: DictConfig) -> None:
     """
     if config.ckpt is None or config.samples is not None:
         raise ConfigError("task=restore: is of a network; give ckpt=<checkpoint or run's folder>, and no samples=…")
-    usual = {"label": None, "guidance": 1.0, "reference": "train", "scores": set(ALL)}
+    usual: dict[str, Any] = {"label": None, "guidance": 1.0, "reference": "train", "scores": set(ALL), "controls": []}
     for key, value in usual.items():
         if (set(config.scores) if key == "scores" else config[key]) != value:
             raise ConfigError(
                 f"{key}={config[key]}: does not go with task=restore, which compares with the originals"
             )
+    if config.task.get("num_images") != config.num_images:
+        raise ConfigError(f"task.num_images={config.task.num_images}: here it is num_images={config.task.num_images}")
     if config.task.get("damaged"):
         raise ConfigError("task.damaged=true: has no originals to compare with; ncsn sample restores such images")
     if config.task.get("size", "network") != "network":

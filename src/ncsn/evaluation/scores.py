@@ -15,7 +15,7 @@ and subsets. Every name carries the number of samples, because every score depen
 biased upwards, the more the fewer samples there are (Chong & Forsyth 2020, arXiv:1911.07023).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -33,6 +33,7 @@ Score = Literal["score", "frechet", "kid", "precision_recall"]
 ALL: tuple[Score, ...] = ("score", "frechet", "kid", "precision_recall")
 
 FEWEST = 20  # images: two in each split of the Inception score
+_PARTS = {"precision_recall": ("precision", "recall")}  # of scores that come in twos
 _DISTANCES = 10**8  # at a time for precision and recall: 400 MB
 
 
@@ -148,6 +149,17 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
 def short_count(count: int) -> str:
     """The number of samples as it stands in the name of a score: 50k, 1k, 256."""
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)
+
+
+def in_order(scores: dict[str, float], asked: Sequence[str]) -> dict[str, float]:
+    """Scores in the order that they were asked for in, by the names of their kinds; others follow."""
+
+    def place(name: str) -> int:
+        words = f"_{name}_".replace("_fid_", "_frechet_").replace("_is_", "_score_")
+        kinds = [k for k in asked if any(f"_{part}_" in words for part in _PARTS.get(k, (k,)))]
+        return asked.index(max(kinds, key=len)) if kinds else len(asked)
+
+    return dict(sorted(scores.items(), key=lambda item: place(item[0])))
 
 
 def names_of(network: str, count: int) -> dict[str, str]:

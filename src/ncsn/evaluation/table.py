@@ -6,10 +6,11 @@ from typing import Any
 MOST_CLASSES = 40  # in a table
 
 
-def table(record: dict[str, Any], folder: Path) -> str:
-    """The scores of a record, with what they depend on."""
+def table(record: dict[str, Any], *files: Path) -> str:
+    """The scores of a record, with what they depend on, and the files that it lies in."""
+    places = "\n".join(f"  {file}" for file in files)
     if "restoration" in record:
-        return _of_restored(record, folder)
+        return _of_restored(record, places)
     scores = record["scores"]
     width = max(map(len, scores))
     lines = [""]
@@ -19,8 +20,10 @@ def table(record: dict[str, Any], folder: Path) -> str:
             lines.append(f"  {name.ljust(width)}  {value:.5g}{spread}")
     if "likelihood" in record:
         lines += _of_likelihood(record["likelihood"])
+    if "bound" in record:
+        lines += _of_bound(record["bound"])
     if "features" not in record:
-        return "\n".join([*lines, f"\n  {folder / 'likelihood.json'}"])
+        return "\n".join([*lines, "", places])
     reference = record["reference"]
     of = reference["path"] if "path" in reference else f"{reference['name']} {reference['split']}"
     if by_class := record.get("by_class"):
@@ -38,30 +41,52 @@ def table(record: dict[str, Any], folder: Path) -> str:
         lines.append(f"\n  2·loss/D on held-out images    this      {theirs['checkpoint']}")
         for level in zip(ours["sigmas"], *(x["twice_the_loss_per_dim"] for x in (ours, theirs)), strict=True):
             lines.append("  σ = {:<24.4g} {:<9.5f} {:<9.5f}".format(*level))
-    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+    return "\n".join([*lines, "", places])
 
 
 def _of_likelihood(found: dict[str, Any]) -> list[str]:
     """What bits per dimension are of, and how well known; a row for each class, unless there are too many."""
     known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
+    error = f", error of the solver {found['solver_error']:.1g}" if "solver_error" in found else ""
     lines = [
         f"\n  bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
-        f"                {found['evaluations']:.4g} evaluations per image",
+        f"                {found['evaluations']:.4g} evaluations per image{error}",
     ]
+    if sets := found.get("sets"):
+        columns = {key: [s[key] for s in sets] for key in ("of", "images", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits("images of", *columns.values())]
     by_class = found.get("by_class")
     if by_class and len(by_class["classes"]) <= MOST_CLASSES:
-        values = [
-            [str(count), f"{bits:.4g}", "–" if error is None else f"{error:.2g}"]
-            for count, bits, error in zip(
-                *(by_class[key] for key in ("counts", "bits_per_dim", "standard_error")), strict=True
-            )
-        ]
-        columns = ["images", "bits_per_dim", "standard error"]
-        lines += ["", *_aligned(by_class["classes"], columns, values, "class")]
+        columns = {key: by_class[key] for key in ("classes", "counts", "bits_per_dim", "standard_error")}
+        lines += ["", *_bits("class", *columns.values())]
     return lines
 
 
-def _of_restored(record: dict[str, Any], folder: Path) -> str:
+def _bits(
+    corner: str, rows: list[str], counts: list[int], bits: list[float], errors: list[float | None]
+) -> list[str]:
+    values = [
+        [str(count), f"{mean:.4g}", "–" if error is None else f"{error:.2g}"]
+        for count, mean, error in zip(counts, bits, errors, strict=True)
+    ]
+    return _aligned(rows, ["images", "bits_per_dim", "standard error"], values, corner)
+
+
+def _of_bound(found: dict[str, Any]) -> list[str]:
+    """What the bound is of, and its terms; a row for each set of images, where there are several."""
+    known = "" if found["standard_error"] is None else f"standard error {found['standard_error']:.2g}, "
+    lines = [
+        f"\n  elbo_bits_per_dim  {known}{found['images']} images of {found['of']}, {found['dimensions']} dimensions,",
+        f"                     {found['evaluations']:.4g} evaluations per image",
+        "",
+    ]
+    sets, columns = found.get("sets", [found]), ["prior", "diffusion", "decoder"]
+    columns = (["elbo_bits_per_dim"] if "sets" in found else []) + columns
+    values = [[f"{each[name]:.4g}" for name in columns] for each in sets]
+    return [*lines, *_aligned([each["of"] for each in sets], columns, values, "images of")]
+
+
+def _of_restored(record: dict[str, Any], places: str) -> str:
     """A row for each method, a column for each score; where images went through JPEG, one for each few qualities."""
     found, features = record["restoration"], record["features"]
     methods = found["methods"]
@@ -80,7 +105,7 @@ def _of_restored(record: dict[str, Any], folder: Path) -> str:
     lines.append(f"\n  features   {_network(features) if features else 'none'}")
     images, each = f"{found['num_images']} of {record['reference']['images']}", found["samples_per_image"]
     lines.append(f"  images     {images}, {found['damage']}, {each} samples of each")
-    return "\n".join([*lines, f"\n  {folder / 'evaluation.json'}"])
+    return "\n".join([*lines, "", places])
 
 
 def _network(features: dict[str, Any]) -> str:

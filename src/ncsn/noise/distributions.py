@@ -6,8 +6,9 @@
 
 S = 2σ is the noise of pixels in [−1, 1], σ that of pixels in [0, 1]. Each has
 
-    sigmas      a ladder (L,), descending: samplers start from it, and losses are grouped by its levels
-    draw(u)     σ (B,) from numbers u (B,) in [0, 1): the inverse distribution function, which never decreases
+    sigmas          a ladder (L,), descending: samplers start from it, and losses are grouped by its levels
+    draw(u)         σ (B,) from numbers u (B,) in [0, 1): the inverse distribution function, which never decreases
+    density(sigma)  the density of ln σ (B,) where σ (B,) can be drawn, what importance sampling divides by
 """
 
 import math
@@ -31,6 +32,8 @@ class Distribution(Protocol):
     def sigmas(self) -> Tensor: ...
 
     def draw(self, u: Tensor) -> Tensor: ...
+
+    def density(self, sigma: Tensor) -> Tensor: ...
 
 
 def ladder(levels: Tensor | Distribution) -> Tensor:
@@ -75,6 +78,10 @@ class LogNormal:
         z = math.sqrt(2) * torch.erfinv((2 * wide - 1).clamp(2 * _SMALLEST - 1, 1 - 2 * _SMALLEST))
         return ((self.mean + self.std * z).exp() / 2).to(u.dtype)
 
+    def density(self, sigma: Tensor) -> Tensor:
+        z = ((2 * sigma).log() - self.mean) / self.std
+        return (-(z**2) / 2).exp() / (self.std * math.sqrt(2 * math.pi))
+
 
 @dataclass(frozen=True)
 class VP:
@@ -112,6 +119,11 @@ class VP:
     def draw(self, u: Tensor) -> Tensor:
         return self._sigma(self.t_min + (1 - self.t_min) * u)
 
+    def density(self, sigma: Tensor) -> Tensor:
+        square = (2 * sigma) ** 2
+        beta = (self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * square.log1p()).sqrt()  # at t(σ)
+        return 2 * square / ((1 + square) * beta * (1 - self.t_min))
+
     def _sigma(self, t: Tensor) -> Tensor:
         return ((self.beta_max - self.beta_min) / 2 * t**2 + self.beta_min * t).expm1().sqrt() / 2
 
@@ -143,6 +155,9 @@ class VE:
 
     def draw(self, u: Tensor) -> Tensor:
         return self.sigma_min * (u * math.log(self.sigma_max / self.sigma_min)).exp()
+
+    def density(self, sigma: Tensor) -> Tensor:
+        return torch.full_like(sigma, 1 / math.log(self.sigma_max / self.sigma_min))
 
 
 def _check(distribution: Distribution) -> None:

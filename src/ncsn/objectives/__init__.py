@@ -15,7 +15,8 @@ Each objective is, up to a constant, the squared distance between s(·, σ) and 
 N(0, σ²I). They differ in what they ask of the network, and in their variance:
 
     denoising_score_matching            ½σ²‖s + z/σ‖²                    one evaluation, no derivatives; also DDPM's
-                                                                         and, with another weight, EDM's
+                                                                         and, with other weights, EDM's and a bound
+                                                                         on −log p (likelihood.py)
     denoising_with_control_variate      the same, less noise as σ → 0    one evaluation more
     SlicedScoreMatching                 σ²(vᵀ∇s v + ½(vᵀs)²)             one derivative per v
     exact_score_matching                σ²(tr ∇s + ½‖s‖²)                D derivatives
@@ -31,10 +32,12 @@ perturbation whose score exists (toys) there is the bare loss of the paper's eq.
 from ncsn.objectives.control_variate import denoising_with_control_variate
 from ncsn.objectives.denoising import denoising_score_matching
 from ncsn.objectives.exact import exact_score_matching, exact_score_matching_loss
+from ncsn.objectives.likelihood import LikelihoodWeight
 from ncsn.objectives.regression import image_regression
 from ncsn.objectives.sliced import SlicedScoreMatching, sliced_score_matching_loss
 
 __all__ = [
+    "LikelihoodWeight",
     "SlicedScoreMatching",
     "denoising_score_matching",
     "denoising_with_control_variate",

@@ -6,6 +6,7 @@ from pathlib import Path
 from ncsn.errors import DataError
 from ncsn.files import atomically
 from ncsn.report.diagnostics import diagnostics, neighbours
+from ncsn.report.likelihood import likelihood
 from ncsn.report.numbers import in_digits
 from ncsn.report.restoration import restoration
 from ncsn.report.samples import samples
@@ -22,6 +23,7 @@ SECTIONS = {
     "samples": ("Samples", samples),
     "scores": ("Scores", scores),
     "restoration": ("Restoration", restoration),
+    "likelihood": ("Likelihoods", likelihood),
     "checkpoints": ("Checkpoints", checkpoints),
     "neighbours": ("Nearest training images", neighbours),
     "diagnostics": ("Diagnostics", diagnostics),

@@ -17,6 +17,7 @@ SCORES = {
     "score": "Inception-style score",
     "precision": "Precision",
     "recall": "Recall",
+    "bits": "Bits per dimension",
     "accuracy": "Samples classified as their label",
     "psnr": "PSNR in dB",
     "ssim": "SSIM",

@@ -4,20 +4,18 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
-from ncsn.errors import DataError, shown
-from ncsn.files import read_json, read_yaml
+from ncsn.errors import DataError
+from ncsn.files import read_yaml
+from ncsn.runs.likelihoods import Likelihood, read_likelihoods
+from ncsn.runs.reading import WAY_OUT, damaged, read_json_as
 
-T = TypeVar("T")
 Node = dict[str, Any]
 Series = list[tuple[float, float]]
 """Pairs (x, y)."""
-
-_WAY_OUT = "write it again, or move it away to leave it out of the report"
 
 
 @dataclass
@@ -161,6 +159,7 @@ class Contents:
     metrics: dict[str, Series]
     pictures: dict[int, Path]
     samples: list[Samples]
+    likelihoods: list[Likelihood]
     curve: Curve | None
 
     def node(self, key: str) -> Node:
@@ -184,14 +183,16 @@ class Contents:
             path=path,
             config_text=config_text,
             config=config,
-            record=_read_json(path / "run.json", Node) or {},
-            result=_read_json(path / "result.json", Result),
+            record=read_json_as(path / "run.json", Node) or {},
+            result=read_json_as(path / "result.json", Result),
             metrics=_read_metrics(path / "metrics.csv"),
             pictures=_pictures(path / "pictures"),
             samples=[_read_samples(folder) for folder in sorted((path / "samples").glob("*")) if folder.is_dir()],
-            curve=_read_json(path / "evaluation" / "curve.json", Curve),
+            likelihoods=read_likelihoods(path / "likelihood"),
+            curve=read_json_as(path / "evaluation" / "curve.json", Curve),
         )
-        if not (run.config or run.record or run.result or run.metrics or run.pictures or run.samples or run.curve):
+        drawn = run.pictures or run.samples or run.likelihoods
+        if not (run.config or run.record or run.result or run.metrics or drawn or run.curve):
             raise DataError(f"{path}: not a run's folder: none of config.yaml, metrics.csv, samples/… is in it")
         return run
 
@@ -207,13 +208,13 @@ def check_picture(path: Path) -> tuple[int, int]:
             size = image.size
             image.verify()
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return size
 
 
 def _read_samples(folder: Path) -> Samples:
-    settings = _read_json(folder / "settings.json", Node) or {}
-    return Samples(folder, settings, _read_json(folder / "evaluation.json", Evaluation))
+    settings = read_json_as(folder / "settings.json", Node) or {}
+    return Samples(folder, settings, read_json_as(folder / "evaluation.json", Evaluation))
 
 
 def _pictures(folder: Path) -> dict[int, Path]:
@@ -225,21 +226,10 @@ def _pictures(folder: Path) -> dict[int, Path]:
 def _read_config(path: Path) -> tuple[str | None, Node]:
     if not path.is_file():
         return None, {}
-    config = read_yaml(path, _WAY_OUT) or {}
+    config = read_yaml(path, WAY_OUT) or {}
     if not isinstance(config, dict):
-        raise _damaged(path, f"a configuration was expected, not {type(config).__name__}")
+        raise damaged(path, f"a configuration was expected, not {type(config).__name__}")
     return path.read_text("utf-8"), config
-
-
-def _read_json(path: Path, kind: type[T]) -> T | None:
-    if not path.is_file():
-        return None
-    try:
-        return TypeAdapter(kind).validate_python(read_json(path, _WAY_OUT))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise _damaged(path, f"{key}: {first['msg']}" if key else first["msg"]) from error
 
 
 def _read_metrics(path: Path) -> dict[str, Series]:
@@ -265,15 +255,10 @@ def _read_metrics(path: Path) -> dict[str, Series]:
                 if value:
                     series.setdefault(name, []).append((step, float(value)))
     except KeyError as error:
-        raise _damaged(path, "it has no column step") from error
+        raise damaged(path, "it has no column step") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return {name: sorted(points, key=lambda point: point[0]) for name, points in series.items()}
-
-
-def _damaged(path: Path, reason: object) -> DataError:
-    first_line = next(iter(str(reason).splitlines()), type(reason).__name__)
-    return DataError(f"{path}: damaged ({shown(first_line)}); {_WAY_OUT}")
 
 
 def is_drawable(value: float | None) -> bool:

@@ -12,8 +12,9 @@ from ncsn.runs.folder import Run, step_of
 class Curve:
     """`evaluation/curve.json` of a run, and the link `checkpoints/best.ckpt`.
 
-    The criterion is the Fréchet distance, the lower the better. Scores of another criterion, say with more samples,
-    or of samples drawn otherwise start a new curve; the one before is kept beside it under a longer name.
+    The criterion is the Fréchet distance, or without one bits per dimension or their bound, the lower the better.
+    Scores of another criterion, say with more samples, or of samples drawn otherwise start a new curve; the one
+    before is kept beside it under a longer name.
     """
 
     def __init__(self, run: Run) -> None:
@@ -38,7 +39,7 @@ class Curve:
 
         Args:
             checkpoint: step_0005000.ckpt.
-            scores: one of them a Fréchet distance.
+            scores: one of them a Fréchet distance, bits per dimension or their bound.
             settings: what the scores depend on beside the checkpoint, plain values.
 
         Returns:
@@ -47,7 +48,9 @@ class Curve:
         Raises:
             DataError: the file is damaged.
         """
-        criterion = next(name for name in scores if name.startswith("fid_") or "_frechet_" in name)
+        distances = (name for name in scores if name.startswith("fid_") or "_frechet_" in name)
+        bits = (name for kind in ("bits_per_dim_", "elbo_bits_per_dim_") for name in scores if name.startswith(kind))
+        criterion = next(distances, None) or next(bits)
         with one_process_at_a_time(self.path):
             self._load(self.path)
             if (criterion, settings) != (self.criterion, self.settings):
@@ -71,7 +74,7 @@ class Curve:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The checkpoint with the least Fréchet distance."""
+        """The checkpoint whose criterion is the least."""
         return min(self.checkpoints, key=lambda c: c["scores"][self.criterion])
 
     def _load(self, path: Path) -> None:

@@ -19,7 +19,7 @@ from ncsn.samplers.divergence import DivergedError, stops_when_diverged
 from ncsn.samplers.dpm_solver import DPMSolverPP
 from ncsn.samplers.heun import Heun
 from ncsn.samplers.hmc import HamiltonianMonteCarlo
-from ncsn.samplers.interpolation import Interpolation
+from ncsn.samplers.interpolation import Interpolation, spherical
 from ncsn.samplers.langevin import Langevin
 from ncsn.samplers.mala import MetropolisLangevin
 from ncsn.samplers.predictor_corrector import PredictorCorrector
@@ -46,6 +46,7 @@ __all__ = [
     "UniPC",
     "num_evaluations",
     "respace",
+    "spherical",
     "start",
     "stops_when_diverged",
 ]

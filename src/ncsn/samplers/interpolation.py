@@ -66,3 +66,26 @@ class Interpolation:
             return (p[:, None] * phi.cos() + q[:, None] * phi.sin()).flatten(0, 1)
 
         return self.sampler(score, x, sigmas, normal=shared)
+
+
+def spherical(p: Tensor, q: Tensor, num_angles: int) -> Tensor:
+    """From p to q on a great circle (Shoemake 1985), so that what lies between two noises is as long as they are:
+
+        sin((1 − t) θ)/sin θ · p + sin(t θ)/sin θ · q,    θ the angle between p and q,
+
+    and a straight line where the two have the same direction.
+
+    Args:
+        p, q: the ends (B, …).
+        num_angles: A, for t from 0 to 1.
+
+    Returns:
+        (B, A, …).
+    """
+    theta = torch.cosine_similarity(p.flatten(1), q.flatten(1)).clamp(-1, 1).acos()[:, None]
+    t = torch.linspace(0, 1, num_angles, dtype=p.dtype, device=p.device)
+    straight = theta.sin() < 1e-6
+    of_p = torch.where(straight, 1 - t, ((1 - t) * theta).sin() / theta.sin())
+    of_q = torch.where(straight, t, (t * theta).sin() / theta.sin())
+    rows = (len(p), num_angles, *[1] * (p.ndim - 1))
+    return of_p.view(rows) * p[:, None] + of_q.view(rows) * q[:, None]

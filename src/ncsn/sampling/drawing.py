@@ -23,7 +23,7 @@ from ncsn.networks.compiled import constant_weights
 from ncsn.random import Draws
 from ncsn.samplers import State
 from ncsn.sampling.folder import Format, SampleFolder
-from ncsn.sampling.tasks import Task
+from ncsn.sampling.tasks import Encode, Task
 
 log = logging.getLogger(__name__)
 
@@ -105,12 +105,13 @@ def draw_into(
     drawing = Drawing(task, folder, batch_size, seed, frames)
     with folder.locked() if trainer.is_global_zero else nullcontext():
         # Several processes have to agree on what is missing, and may not have been started yet.
-        if trainer.world_size > 1 or drawing.missing():
+        missing = trainer.world_size > 1 or bool(drawing.missing())
+        if missing:
             trainer.predict(drawing, return_predictions=False)
             trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
         else:
             log.info("all samples are there already")
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and (missing or not folder.is_assembled(task, format)):
             folder.assemble(len(drawing.batches), format, task)
         trainer.strategy.barrier("assembled")  # before others read what the first process has put together
 
@@ -128,7 +129,8 @@ class Drawing(LightningModule):
 
     def missing(self) -> list[int]:
         """Numbers of the batches that are still to be drawn."""
-        missing = [i for i, chains in enumerate(self.batches) if not self.folder.is_done(i, len(chains))]
+        is_done, exact = self.folder.is_done, isinstance(self.task, Encode)
+        missing = [i for i, chains in enumerate(self.batches) if not is_done(i, len(chains), exact=exact)]
         return sorted({0, *missing}) if self.frames else missing
 
     def configure_callbacks(self) -> list[Callback]:
@@ -143,10 +145,12 @@ class Drawing(LightningModule):
 
     def predict_step(self, number: int, batch_idx: int) -> int:
         images, frames = len(self.batches[number]), self.frames if number == 0 else 0
-        keep, kept, step = evenly(self.task.num_steps, frames), [], 0
+        keep, kept, step, start = evenly(self.task.num_steps, frames), [], 0, torch.empty(0)
 
         def watch(x: Tensor, state: State | None) -> None:
-            nonlocal step
+            nonlocal step, start
+            if state is None:
+                start = x
             if frames and (state is None or step in keep):
                 kept.append(x[:TRAJECTORY_IMAGES])
             if state is not None:
@@ -156,10 +160,12 @@ class Drawing(LightningModule):
                 raise SystemExit(128 + signal.SIGTERM)
 
         options: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "device": self.device}
-        with as_config_error("sampler"), constant_weights(self.device):
+        with as_config_error(self.task.driver), constant_weights(self.device):
             ((_, x),) = draw(self.task, numbers=[number], watch=watch, **options)
         if kept:
             self.folder.save_trajectory(kept)
+        if isinstance(self.task, Encode):
+            self.folder.save_exact(number, start, x)
         self.folder.save_batch(number, to_uint8(x))
         return number
 

@@ -47,7 +47,7 @@ class Prepared:
 
     def folder(self, task: Task, out: str | None, **settings: Any) -> SampleFolder:
         """The folder for samples of a task: `out`, or else one of the run that is named by all settings."""
-        used = self.settings if task.uses_sampler else self.settings | {"sampler": None}
+        used = self.settings if task.driver == "sampler" else self.settings | {"sampler": None}
         whole = used | settings | {"task": task.identity}
         return SampleFolder.beside(self.checkpoint, whole) if out is None else SampleFolder(Path(out), whole)
 
@@ -138,7 +138,7 @@ def largest_batch(task: Task, trainer: Trainer) -> int:
     def fits(size: int) -> bool:
         try:
             # As it is, not compiled for every size that is tried; compiled it takes less.
-            with trainer.precision_plugin.forward_context(), set_stance("force_eager"), as_config_error("sampler"):
+            with trainer.precision_plugin.forward_context(), set_stance("force_eager"), as_config_error(task.driver):
                 first_step(task, size, device)
         except torch.OutOfMemoryError:
             return False

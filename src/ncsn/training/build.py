@@ -11,6 +11,7 @@ from ncsn.config import as_config_error, build
 from ncsn.errors import ConfigError
 from ncsn.networks.compiled import compile_in_place
 from ncsn.noise import ladder
+from ncsn.objectives import LikelihoodWeight
 from ncsn.runs.folder import Run
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
@@ -22,18 +23,20 @@ _DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
 def build_model(config: DictConfig) -> ScoreModel:
     """Noise levels, network, objective and optimiser of a checked configuration, as one module that carries it."""
     levels, condition = build(config.noise, "noise"), config.get("condition")
+    of_likelihood = config.objective.get("weight") == "likelihood"
+    weight = {"weight": LikelihoodWeight(levels)} if of_likelihood else {}
     # Lightning asks for these after the data; here they are built once for their ranges.
     now = {key: OmegaConf.create({**config[key], "_partial_": False}) for key in ("optimizer", "scheduler")}
     build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
     model = ScoreModel(
         network=build(config.model, "model", sigmas=ladder(levels)),
         levels=levels,
-        objective=build(config.objective, "objective"),
+        objective=build(config.objective, "objective", **weight),
         optimizer=build(config.optimizer, "optimizer"),
         scheduler=build(config.scheduler, "scheduler"),
         condition=None if condition is None else build(condition, "condition"),
         seed=config.seed,
-        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        config=plain(config),
     )
     if config.compile:
         if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:
@@ -79,6 +82,13 @@ def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Call
         for name, node in ((str(name), node) for name, node in config.callbacks.items())
         if node is not None and name not in hidden
     ]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, without interpolations."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 class _StandIn:

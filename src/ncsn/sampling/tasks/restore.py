@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from ncsn.samplers.state import Holdable
 from ncsn.sampling.tasks.images import fingerprint, read_images
 from ncsn.sampling.tasks.masks import box, by_name, check_fraction, read_mask
 from ncsn.sampling.tasks.task import Task
+
+SHOWN = 16  # images with their samples, in a picture
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,7 +66,7 @@ class OfImages(Task):
 
     def picture(self, samples: Tensor) -> tuple[Tensor, int]:
         count = min(self.count, len(samples))
-        rows = samples[: len(samples) // count * count].unflatten(0, (-1, count))
+        rows = samples[: min(len(samples) // count, SHOWN) * count].unflatten(0, (-1, count))
         measured, *original = (images[: len(rows), None] for images in self.beside.values())
         columns = [measured, rows, *original]
         return torch.cat(columns, dim=1).flatten(0, 1), count + len(self.beside)
@@ -194,7 +196,7 @@ class Denoise(OfImages):
     noise_seed: int = 0
 
     default_num_samples: ClassVar[int] = 1
-    uses_sampler: ClassVar[bool] = False
+    driver: ClassVar[Literal["task"]] = "task"
 
     def __post_init__(self) -> None:
         self.sampler = Tweedie(self.sigma)

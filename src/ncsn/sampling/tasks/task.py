@@ -2,7 +2,7 @@
 
 from abc import ABC
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from ncsn.checkpoint import TrainedScore
 from ncsn.conditions import Label
 from ncsn.damage import Damage, name_of
 from ncsn.errors import ConfigError
+from ncsn.flow import Solver
 from ncsn.random import Draws
 from ncsn.samplers import Sampler, start
 from ncsn.sampling.tasks.labels import chosen_labels
@@ -24,6 +25,7 @@ class Task(ABC):
     Args:
         score: the trained network.
         sampler: drives the chains.
+        solver: of the probability flow, where chains follow it; None for `DormandPrince`.
         num_samples: as the task counts them; None for its own default.
         label: the class that images are drawn for, by number or name; "all" for all of them in turn; None for none.
         guidance: g of `Guided`; 1 for the plain score given the label.
@@ -38,9 +40,10 @@ class Task(ABC):
     num_samples: int | None = None
     label: int | str | None = None
     guidance: float = 1.0
+    solver: Solver | None = None
 
     default_num_samples: ClassVar[int]
-    uses_sampler: ClassVar[bool] = True
+    driver: ClassVar[Literal["sampler", "solver", "task"]] = "sampler"  # the key that says what drives the chains
     takes_all_labels: ClassVar[bool] = False
     takes_damaged: ClassVar[bool] = False
 
@@ -103,10 +106,14 @@ class Task(ABC):
     @property
     def identity(self) -> dict[str, Any]:
         """All that the samples depend on beside the network and the sampler, plain values."""
-        others = ("score", "sampler", "label", "guidance")
+        others = ("score", "sampler", "solver", "label", "guidance")
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         target = f"ncsn.sampling.tasks.{type(self).__name__}"
-        labels = {"labels": self.labels, "guidance": float(self.guidance)} if self.labels else {}
+        labels: dict[str, Any] = {}
+        if self.labels:
+            labels = {"labels": self.labels, "guidance": float(self.guidance)}
+            names = self.score.condition.names if isinstance(self.score.condition, Label) else ()
+            labels |= {"classes": [names[label] for label in self.labels]} if names else {}
         return {"_target_": target} | given | {"num_samples": self.count} | labels | self.settings
 
     @property

@@ -1,6 +1,5 @@
 """A checkpoint is plain data, and comes back as the network that was trained."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,9 @@ from ncsn.errors import DataError
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(
-    call: Callable[..., Any],
-    tiny: list[str],
-    only_run: Callable[[Path], Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    cwd = tmp_path_factory.mktemp("trained")
-    call("train", *tiny, cwd=cwd)
-    return only_run(cwd)
-
-
 @pytest.fixture
-def checkpoint(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+def checkpoint(trained: Path) -> dict[str, Any]:
+    return torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def network_in(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -47,32 +34,32 @@ def test_its_configuration_is_plain(checkpoint: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("weights", "key"), [("ema", "state_dict"), ("raw", "current_model_state")])
-def test_both_sets_of_weights_come_back(folder: Path, checkpoint: dict[str, Any], weights: Any, key: str) -> None:
-    score = load_score(folder, weights)
+def test_both_sets_of_weights_come_back(trained: Path, checkpoint: dict[str, Any], weights: Any, key: str) -> None:
+    score = load_score(trained, weights)
     torch.testing.assert_close(dict(score.network.state_dict()), network_in(checkpoint[key]), rtol=0, atol=0)
     assert (score.weights, score.step, score.image_shape) == (weights, 6, (1, 8, 8))
     torch.testing.assert_close(score.sigmas, torch.tensor([1.0, 0.1, 0.01]))
 
 
-def test_the_average_is_the_default_and_differs_from_the_raw_weights(folder: Path) -> None:
+def test_the_average_is_the_default_and_differs_from_the_raw_weights(trained: Path) -> None:
     x, sigma = torch.rand(2, 1, 8, 8), torch.tensor([1.0, 0.01])
-    default = load_score(folder)
-    torch.testing.assert_close(default(x, sigma), load_score(folder, "ema")(x, sigma), rtol=0, atol=0)
-    assert not torch.allclose(default(x, sigma), load_score(folder, "raw")(x, sigma))
+    default = load_score(trained)
+    torch.testing.assert_close(default(x, sigma), load_score(trained, "ema")(x, sigma), rtol=0, atol=0)
+    assert not torch.allclose(default(x, sigma), load_score(trained, "raw")(x, sigma))
     assert not default.network.training
     assert not any(p.requires_grad for p in default.network.parameters())
 
 
-def test_a_folder_means_its_newest_checkpoint(folder: Path) -> None:
-    assert load_score(folder / "checkpoints" / "step_0000002.ckpt").step == 2
-    assert load_score(folder).step == load_score(folder / "checkpoints" / "last.ckpt").step == 6
+def test_a_folder_means_its_newest_checkpoint(trained: Path) -> None:
+    assert load_score(trained / "checkpoints" / "step_0000002.ckpt").step == 2
+    assert load_score(trained).step == load_score(trained / "checkpoints" / "last.ckpt").step == 6
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", "truncated", {"state_dict": {}}, [1, 2], torch.zeros(2)])
-def test_what_is_no_checkpoint_is_one_error_that_names_the_file(folder: Path, content: Any, tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_is_one_error_that_names_the_file(trained: Path, content: Any, tmp_path: Path) -> None:
     path = tmp_path / "bad.ckpt"
     if isinstance(content, str):
-        path.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:-5000])
+        path.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:-5000])
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:

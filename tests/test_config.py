@@ -1,15 +1,13 @@
 """Every configuration that ships is sound, and what is checked before a run is checked by name."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from lightning import Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pydantic import Field
 
 from ncsn import noise
@@ -43,17 +41,6 @@ OPTIONS = [
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
 OPTIONS += ["data=pairs data.root=pairs data.image_size=64 condition=pairs"]
 OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-
-
-def composed(arguments: str = "", name: str = "train") -> DictConfig:
-    return compose(name, arguments.split())
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -318,7 +305,7 @@ def test_what_is_wrong_is_named(option: str, told: str) -> None:
 )
 def test_plain_meanings_become_the_type_they_are_meant_for(written: str, meant: Any) -> None:
     key = written.partition("=")[0]
-    found = OmegaConf.select(check(compose("train", [written])), key)
+    found = OmegaConf.select(check(composed(written)), key)
     assert (found, type(found if not isinstance(meant, list) else list(found))) == (meant, type(meant))
     if isinstance(meant, list):
         assert [type(x) for x in found] == [type(x) for x in meant]

@@ -5,29 +5,17 @@ import logging
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from composing import composed
 
 from ncsn import files, noise
 from ncsn.config import build, check
 from ncsn.data import Digits
 from ncsn.errors import ConfigError, DataError
 from ncsn.training import levels
-
-CONF = Path(__file__).parents[1] / "conf"
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +35,6 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(noise, "max_pairwise_distance", counted)
     return calls
-
-
-def composed(arguments: str, name: str = "train") -> DictConfig:
-    return compose(name, arguments.split())
 
 
 # The distance, kept.

@@ -44,11 +44,11 @@ def linear(x: Tensor) -> Tensor:
     return x @ A.T + 1
 
 
-def ncsn(**kwargs: Any) -> tuple[NCSN, Tensor, Tensor]:
+def ncsn(size: int = 4) -> tuple[NCSN, Tensor, Tensor]:
     torch.manual_seed(0)
     sigmas = noise.geometric(1, 0.01, 4).double()
-    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    network = NCSN(sigmas, image_size=8, in_channels=1, num_filters=2).double()
+    x = torch.rand(3, 1, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    network = NCSN(sigmas, image_size=size, in_channels=1, num_filters=2).double()
     return network, x, sigmas[torch.tensor([0, 2, 3])]
 
 
@@ -183,7 +183,7 @@ def test_variance_at_the_score_of_a_standard_gaussian(D: int) -> None:
 
 @pytest.mark.parametrize("projection", ["gaussian", "rademacher"])
 def test_variance_reduced_form_has_less_variance_for_the_network_of_the_paper(projection: Any) -> None:
-    network, x, sigma = ncsn()
+    network, x, sigma = ncsn(8)
     x, sigma = x.repeat(200, 1, 1, 1), sigma.repeat(200)
     z = noise_of(2)(x[:3]).repeat(200, 1, 1, 1)  # the same noisy images, so that only the projections vary
 

@@ -6,6 +6,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -166,11 +167,18 @@ def test_a_file_of_something_else_is_one_error(content: str, name: str, tmp_path
     assert "\n" not in str(raised.value)
 
 
-@pytest.fixture
-def good(tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The content of one of our checkpoints."""
-    save_score(load_score(reference("ncsn_mnist")), tmp_path / "good.ckpt")
-    return torch.load(tmp_path / "good.ckpt", weights_only=True)
+    path = tmp_path_factory.mktemp("ours") / "good.ckpt"
+    save_score(load_score(reference("ncsn_mnist")), path)
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture
+def good(ours: dict[str, Any]) -> dict[str, Any]:
+    """The same, to change."""
+    return deepcopy(ours)
 
 
 WRITES = "{_target_: numpy.savetxt, fname: ran, X: [1]}"

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composing import composed
 from omegaconf import OmegaConf
 from references import NCSN, NCSNV2, outputs, reference
 from torch import Tensor
 
 from ncsn import load_score
 from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes
-from ncsn.commands.cli import CONF
 from ncsn.config import check
 from ncsn.data import CIFAR10, MNIST
 from ncsn.errors import DataError
@@ -244,8 +243,7 @@ def test_published_settings_are_those_of_the_papers() -> None:
 
 @pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
 def test_published_settings_are_those_of_the_experiments(published: Published) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [f"experiment={published.name}"])
+    config = composed(f"experiment={published.name}")
     check(OmegaConf.create({"data": published.data}))
     assert {key: config.data[key] for key in published.data} == published.data
     assert config.model._target_ == f"ncsn.networks.{published.architecture}"

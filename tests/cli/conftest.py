@@ -23,7 +23,7 @@ def judging(tiny: list[str]) -> Digits:
 @pytest.fixture(scope="session")
 def quick(tiny: list[str]) -> list[str]:
     """Overrides for a tiny run of experiment=quick, with pictures and a checkpoint every two steps."""
-    left_out = ("noise.", "sampler.", "model.", "trainer.max_steps", "callbacks.samples")
+    left_out = ("noise.", "sampler", "model", "trainer.max_steps", "callbacks.samples")
     changed = ["model.num_filters=4", "model.multipliers=[1]", "sampler.steps=2", "scheduler=constant"]
     pictures = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=6"]
     own = [given for given in tiny if not given.startswith(left_out)]

@@ -106,11 +106,11 @@ def test_training_does_not_go_on_from_a_network_alone(call: Command, tiny: list[
 
 
 def test_a_checkpoint_of_training_becomes_safetensors(
-    call: Command, tiny: list[str], only_run: Callable[[Path], Path], tmp_path: Path
+    call: Command, tiny_ncsn: list[str], only_run: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    call("train", *tiny, "model=ncsnv2", "model.checkpointing=true", "trainer.max_steps=2", cwd=run)
+    call("train", *tiny_ncsn, "model=ncsnv2", "model.checkpointing=true", "trainer.max_steps=2", cwd=run)
     folder = only_run(run)
     outputs = []
     for weights in ("ema", "raw"):

@@ -161,7 +161,7 @@ def test_a_class_of_ones_own_is_trusted_on_the_command_line(
     checkpoint: Path, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "own_networks.py").write_text("from ncsn.networks import NCSN\n\nclass Mine(NCSN): ...\n")
+    (tmp_path / "own_networks.py").write_text("from ncsn.networks import UNet\n\nclass Mine(UNet): ...\n")
     content = torch.load(checkpoint, weights_only=True)
     content["hyper_parameters"]["model"]["_target_"] = "own_networks.Mine"
     torch.save(content, tmp_path / "mine.ckpt")

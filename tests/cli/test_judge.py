@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 import ncsn
-from ncsn.commands.cli import CONF
 from ncsn.commands.evaluate import evaluate
 from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, SuperResolution
 from ncsn.errors import ConfigError
@@ -34,10 +32,16 @@ JUDGED = [*CPU, "sampler.steps=2", "num_images=20", "num_samples=2", "batch_size
 
 
 @pytest.fixture(scope="module")
-def folder(palette: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`run`, on two damages; `uncrop.ckpt`, the same weights as a network for one of them; `plain`, on none."""
-    folder = tmp_path_factory.mktemp("judged")
-    for name, run in {"run": palette, "plain": trained}.items():
+def folder(
+    palette: Path, call: Command, tiny_ncsn: list[str], only_run: Command, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """`run`, on two damages; `uncrop.ckpt`, the same weights as a network for one of them; `plain`, on none.
+
+    The last has a sampler of its own, that of its training, since NCSN knows the levels.
+    """
+    folder, cwd = tmp_path_factory.mktemp("judged"), tmp_path_factory.mktemp("plain")
+    call("train", *tiny_ncsn, cwd=cwd)
+    for name, run in {"run": palette, "plain": only_run(cwd)}.items():
         shutil.copytree(run, folder / name, symlinks=True)
     content = torch.load(palette / "checkpoints" / "last.ckpt")
     content["hyper_parameters"]["condition"] = {"_target_": "ncsn.damage.Uncrop"}
@@ -128,11 +132,10 @@ def test_what_was_drawn_is_not_drawn_again_and_jpeg_is_told_by_quality_without_f
 
 
 @pytest.fixture(scope="module")
-def composed() -> DictConfig:
+def asked() -> DictConfig:
     """What `ncsn evaluate task=restore` is asked for, on as few images as can be."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("evaluate", ["task=restore", "ckpt=run", *CPU, "features=classifier", "num_images=20"])
+    given = ["task=restore", "ckpt=run", *CPU, "features=classifier", "num_images=20"]
+    config = composed(" ".join(given), "evaluate")
     OmegaConf.set_struct(config, False)
     return config
 
@@ -165,10 +168,10 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments for arguments, _ in WRONG])
 def test_what_makes_no_sense_is_told_in_one_line(
-    arguments: str, told: list[str], folder: Path, composed: DictConfig, monkeypatch: pytest.MonkeyPatch
+    arguments: str, told: list[str], folder: Path, asked: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    config = composed.copy()
+    config = asked.copy()
     for given in arguments.split():
         key, _, value = given.partition("=")
         new = {"_target_": f"ncsn.sampling.tasks.{value}"} if key == "task" else yaml.safe_load(value)

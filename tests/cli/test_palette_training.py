@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from PIL import Image
 
 import ncsn
-from ncsn.commands.cli import CONF
 from ncsn.commands.train import _check_same_model, _plain
 from ncsn.config import check
 from ncsn.damage import Pairs
@@ -87,9 +85,7 @@ def test_a_damage_of_ones_own_is_trained_on_and_restored_from_where_it_is_truste
 
 
 def resolved(arguments: str) -> Any:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve_conditions(check(compose("train", arguments.split())))
+    return resolve_conditions(check(composed(arguments)))
 
 
 @pytest.mark.parametrize("name", ["inpaint", "uncrop", "colorize", "jpeg", "super_resolution", "multitask"])

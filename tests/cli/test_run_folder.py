@@ -81,9 +81,11 @@ def test_a_lone_checkpoint_goes_on_in_a_new_folder(
     assert last["global_step"] == 3
 
 
-def test_what_a_sampler_refuses_is_refused_before_training(call: Command, tiny: list[str], tmp_path: Path) -> None:
+def test_what_a_sampler_refuses_is_refused_before_training(
+    call: Command, tiny_ncsn: list[str], tmp_path: Path
+) -> None:
     given = ["sampler=consistent", "sampler.eta=0.1"]
-    outcome = call("train", *tiny, *given, cwd=tmp_path, check=False)
+    outcome = call("train", *tiny_ncsn, *given, cwd=tmp_path, check=False)
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()
     assert line.startswith("error: sampler: eta=0.1: a step would leave more noise than the next level has")

@@ -1,4 +1,4 @@
-"""`python sample.py`: from a checkpoint alone, batch by batch, on one process or two."""
+"""`python sample.py`: from a checkpoint alone, and batch by batch."""
 
 import json
 import shutil
@@ -42,8 +42,8 @@ def images_in(folder: Path) -> np.ndarray:
         return file["arr_0"]
 
 
-def test_a_runs_folder_gives_a_grid_and_an_archive(copy: Path, run: Command, tmp_path: Path) -> None:
-    outcome = run("sample", f"ckpt={copy}", *CPU, "num_samples=6", "sampler.steps_per_level=30", cwd=tmp_path)
+def test_a_runs_folder_gives_a_grid_and_an_archive(copy: Path, call: Command, tmp_path: Path) -> None:
+    outcome = call("sample", f"ckpt={copy}", *CPU, "num_samples=6", "sampler.steps_per_level=30", cwd=tmp_path)
     (folder,) = (copy / "samples").iterdir()
     assert images_in(folder).shape == (6, 8, 8, 1)
     assert images_in(folder).dtype == np.uint8
@@ -78,13 +78,6 @@ def test_trajectory_on_request_even_when_the_samples_are_there(
     width, height = Image.open(folder / "trajectory.png").size
     assert width / height == pytest.approx(4 / 4, rel=0.05)  # 4 frames of 4 chains
     np.testing.assert_array_equal(images_in(folder), images_in(ten))
-
-
-def test_two_processes_draw_what_one_does(trained: Path, ten: Path, run: Command, tmp_path: Path) -> None:
-    two = ["trainer.accelerator=cpu", "trainer.devices=2", "num_samples=10", "batch_size=4"]
-    run("sample", f"ckpt={trained}", *two, f"out={tmp_path / 'out'}", cwd=tmp_path)
-    np.testing.assert_allclose(images_in(tmp_path / "out").astype(int), images_in(ten).astype(int), atol=1)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
 def test_an_interrupted_run_draws_only_what_is_missing(
@@ -176,12 +169,16 @@ def test_the_largest_batch_is_looked_for_by_doubling(holds: int, most: int, expe
     assert max(tried) <= most
 
 
-def test_the_recommended_sampler_is_said_and_recorded(copy: Path, call: Command, tmp_path: Path) -> None:
-    outcome = call("sample", f"ckpt={copy}", *CPU, "num_samples=2", "sampler=recommended", cwd=tmp_path)
+def test_the_recommended_sampler_is_said_and_recorded(
+    call: Command, tiny_ncsn: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    call("train", *tiny_ncsn, "trainer.max_steps=1", cwd=tmp_path)
+    run = only_run(tmp_path)
+    outcome = call("sample", f"ckpt={run}", *CPU, "num_samples=2", "sampler=recommended", cwd=tmp_path)
     assert "sampler=recommended: the sampler of its training, since NCSN knows the levels" in outcome.out
-    (folder,) = (copy / "samples").iterdir()
+    (folder,) = (run / "samples").iterdir()
     used = json.loads((folder / "settings.json").read_text())["sampler"]
-    assert used == load_score(copy).config["sampler"]
+    assert used == load_score(run).config["sampler"]
 
 
 def test_a_number_of_evaluations_is_a_sampler(copy: Path, call: Command, tmp_path: Path) -> None:

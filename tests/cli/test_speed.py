@@ -14,13 +14,7 @@ from torch import nn
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
-SHORT = [
-    "model=ncsnv2",
-    "model.num_filters=2",
-    "noise.num_levels=2",
-    "trainer.max_steps=3",
-    "trainer.limit_val_batches=0",
-]
+SHORT = ["noise.num_levels=2", "trainer.max_steps=3", "trainer.limit_val_batches=0"]
 DRAW = ["trainer.accelerator=cpu", "trainer.devices=1", "num_samples=4", "sampler.steps_per_level=1"]
 
 

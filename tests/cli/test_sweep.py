@@ -119,10 +119,10 @@ def test_several_devices_a_job_are_refused_by_name(call: Command, short: list[st
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_several_devices_a_job_train_by_spawning(run: Command, short: list[str], tmp_path: Path) -> None:
+def test_several_devices_a_job_train_by_spawning(call: Command, short: list[str], tmp_path: Path) -> None:
     spawn = ["trainer.devices=2", "trainer.strategy=ddp_spawn", "callbacks.progress=null"]
     quiet = "trainer.enable_progress_bar=false"
-    run("train", "-m", "noise.sigma_max=5", *short, *spawn, quiet, cwd=tmp_path)
+    call("train", "-m", "noise.sigma_max=5", *short, *spawn, quiet, cwd=tmp_path)
     (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
     (row,) = table_of(sweep)
     assert row["status"] == "finished"

@@ -1,13 +1,11 @@
 """The width of `experiment=quick`: what is timed, what is chosen, and what is refused."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composed
 from omegaconf import DictConfig
 
 from ncsn.commands.train import Job
@@ -15,19 +13,9 @@ from ncsn.errors import ConfigError, DataError
 from ncsn.runs.folder import Run
 from ncsn.training import budget
 
-CONF = Path(__file__).parents[2] / "conf"
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
-
 
 def quick(*overrides: str) -> DictConfig:
-    return compose("train", ["experiment=quick", "data=digits", "name=quick", *overrides])
+    return composed(f"experiment=quick data=digits name=quick {' '.join(overrides)}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from offline_wandb import wandb_run
 from PIL import Image
 
 from ncsn.data import Digits
-from ncsn.evaluation import Classifier, extraction
+from ncsn.evaluation import Classifier, per_image
 from ncsn.evaluation import evaluator as evaluation
 from ncsn.runs.contents import Contents
 from ncsn.samplers import AnnealedLangevin, DivergedError
@@ -259,13 +259,13 @@ def test_what_failed_while_scoring_does_not_compute_features_again(
     (parts,) = folder_of(copy).glob(".features-*")
     sorted(parts.iterdir())[1].unlink()
     numbers: list[int] = []
-    step = extraction.Extraction.predict_step
+    step = per_image.PerImage.predict_step
 
     def counted(self: Any, number: int, batch_idx: int) -> int:
         numbers.append(number)
         return step(self, number, batch_idx)
 
-    monkeypatch.setattr(extraction.Extraction, "predict_step", counted)
+    monkeypatch.setattr(per_image.PerImage, "predict_step", counted)
     call("evaluate", f"ckpt={checkpoint(copy)}", *FORTY, cwd=tmp_path)
     assert numbers == [1]
     assert record_in(folder_of(copy))["scores"] == before["scores"]

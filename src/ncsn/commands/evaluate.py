@@ -120,12 +120,12 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
         record, files = scores_of_network(config, path)
         return _printed(record, *files)
     own = OwnSamples.of(config, path, num_samples, config.out)
-    score, sampler, folder = own.prepared.score, own.prepared.sampler, own.folder
+    score, sampler = own.prepared.score, own.prepared.sampler
     against = None if config.against is None else network_against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
     evaluator.try_out(score.image_shape, num_samples, own.task.identity)
     start = time.perf_counter()
-    images = own.draw()
+    images, folder = own.draw(), own.folder
     seconds = {"sampling": time.perf_counter() - start}
     # Evaluations of an energy come on top, and are not counted.
     levels, has_energy = len(score.sigmas), getattr(sampler, "needs_energy", False)

@@ -1,6 +1,7 @@
 """Samples that a network draws to be scored."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -21,17 +22,17 @@ class OwnSamples:
         config: how.
         prepared: the network and its sampler.
         task: what is drawn.
-        folder: where they lie.
+        out: the folder for them; None for one of the network's run.
     """
 
     config: DictConfig
     prepared: Prepared
     task: Generate
-    folder: SampleFolder
+    out: str | None
 
     @classmethod
     def of(cls, config: DictConfig, path: Path, num_samples: int, out: str | None) -> "OwnSamples":
-        """So many samples of a checkpoint, in a folder `out` or one of its run.
+        """So many samples of a checkpoint; nothing is written yet.
 
         Args:
             config: checked, with a task that generates.
@@ -42,8 +43,13 @@ class OwnSamples:
         prepared = prepare(config, path)
         given = {"score": prepared.score, "sampler": prepared.sampler, "num_samples": num_samples}
         task: Generate = build(config.task, "task", **given, label=config.label, guidance=config.guidance)
-        size = min(config.batch_size, num_samples)
-        return cls(config, prepared, task, prepared.folder(task, out, seed=config.seed, batch_size=size))
+        return cls(config, prepared, task, out)
+
+    @cached_property
+    def folder(self) -> SampleFolder:
+        """Where they lie; made when it is first asked for, which is after all that may be refused."""
+        size = min(self.config.batch_size, self.task.num_chains)
+        return self.prepared.folder(self.task, self.out, seed=self.config.seed, batch_size=size)
 
     def draw(self) -> ImageSet:
         """Draws them unless they are there."""

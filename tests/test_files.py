@@ -1,14 +1,28 @@
-"""Files that are there whole or not at all, links and locks."""
+"""Files that are there whole or not at all, checksums, links and locks."""
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from elsewhere import held_elsewhere
 
 from ncsn.errors import DataError
-from ncsn.files import link, one_process_at_a_time, read_json, read_record, read_yaml, write_text
+from ncsn.files import (
+    is_whole,
+    link,
+    one_process_at_a_time,
+    read_json,
+    read_record,
+    read_yaml,
+    save_tensors,
+    seal,
+    write_text,
+)
 
 
 def test_a_failure_leaves_a_file_as_it_was(tmp_path: Path) -> None:
@@ -58,7 +72,7 @@ def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:
 def test_where_no_lock_can_be_made_each_goes_on_for_itself(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with one_process_at_a_time(tmp_path / "run", wait=False) as held:
-        assert held
+        assert held is None
 
 
 @pytest.mark.parametrize(
@@ -83,3 +97,73 @@ def test_text_that_cannot_be_parsed_is_told_in_one_line(name: str, text: str, tm
         (read_yaml if path.suffix == ".yaml" else read_json)(path, "write it again")
     assert str(raised.value).isprintable()
     assert read_record(path) is None
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "archive", "array"])
+def test_a_flipped_bit_is_noticed_wherever_content_is(kind: str, tmp_path: Path) -> None:
+    path, values = tmp_path / "file", np.arange(300, dtype=np.int64)
+    if kind == "checkpoint":
+        save_tensors({"a": torch.from_numpy(values), "b": "some text"}, path)
+        content = torch.load(path, weights_only=True)["a"].numpy()
+    else:
+        with path.open("wb") as file:
+            np.savez(file, a=values) if kind == "archive" else np.save(file, values)
+        if kind == "array":
+            assert is_whole(path)  # of others, who put no checksum there
+            seal(path)
+        content = np.load(path, mmap_mode="r")
+        content = content["a"] if kind == "archive" else content
+    assert content.tolist() == values.tolist()
+    assert is_whole(path)
+    good = path.read_bytes()
+    first = good.index(values[1:4].tobytes())
+    for place in (first, first + 999, first + 8 * 298):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        assert not is_whole(path)
+    path.write_bytes(good)
+    assert is_whole(path)
+    path.write_bytes(b"")
+    assert is_whole(path)
+    assert not is_whole(path.rename(tmp_path / "file.npz"))
+    assert not is_whole(path)  # which is not there any more
+
+
+def test_checksums_are_the_same_however_long_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncsn.files._CHUNK", 64)
+    path = tmp_path / "file"
+    for size in (1, 63, 64, 65, 1000):
+        path.write_bytes(os.urandom(size))
+        seal(path)
+        assert is_whole(path)
+        damaged = bytearray(path.read_bytes())
+        damaged[size - 1] ^= 1
+        path.write_bytes(damaged)
+        assert not is_whole(path)
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_what_was_there(tmp_path: Path) -> None:
+    script = """
+import resource, signal, sys
+from pathlib import Path
+import numpy, torch
+from ncsn.files import atomically, save_tensors
+path = Path(sys.argv[1])
+save_tensors({"a": 1}, path)
+before = path.read_bytes()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+def array():
+    with atomically(path) as partial, partial.open("wb") as file:
+        numpy.save(file, numpy.zeros(100_000))
+for write in (lambda: save_tensors({"a": torch.randn(100_000)}, path), array):
+    try:
+        write()
+    except OSError as error:
+        assert error.errno and error.strerror and error.filename == str(path), repr(error)
+    else:
+        raise SystemExit("nothing was raised")
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+"""
+    pytest.importorskip("resource")
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.ckpt")], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

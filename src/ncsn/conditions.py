@@ -74,7 +74,7 @@ class Label:
         own = [] if list(self.names) == numbers else self.names[:MOST_NAMES]
         if any(name.isdecimal() for name in own):  # then a number is a name
             raise ValueError(f"must be one of {', '.join(own)}")
-        if isinstance(label, int) and 0 <= label < self.num_classes:
+        if type(label) is int and 0 <= label < self.num_classes:
             return label
         names = f", or one of {', '.join(own)}" if own else ""
         raise ValueError(f"must be a number from 0 to {self.num_classes - 1}{names}")

@@ -1,5 +1,7 @@
 """The two errors that are the user's to mend; the command lines print them as one line, without a traceback."""
 
+import signal
+
 
 class UserError(Exception):
     """Something outside the code is wrong; the message names it, what was expected, and the way out."""
@@ -11,6 +13,18 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A file or folder is missing, damaged, or not what it should be."""
+
+
+class Interrupted(SystemExit):
+    """A signal asked the program to end: with status 128 and its number, as shells have it, and a line that says so.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.message = f"interrupted by {signal.Signals(number).name}"
 
 
 def shown(value: object, max_length: int = 100) -> str:

@@ -1,14 +1,26 @@
-"""Files that are there whole or not at all, locks, and digests of what is in them."""
+"""Files that are there whole or not at all, locks, and digests and checksums of what is in them.
 
+A file is written beside its place, synced, and renamed. Whether its bits are still those, `is_whole`
+tells from a checksum in the file: zip archives, and so what torch.save and np.savez write, have one for each entry;
+`seal` puts one behind the end of others, where np.load does not look.
+"""
+
+import errno
+import filecmp
 import hashlib
 import json
 import logging
+import mmap
 import os
+import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -17,22 +29,57 @@ from ncsn.errors import DataError, shown
 log = logging.getLogger(__name__)
 
 
+_SEAL = b"\0crc32 of what is before: "
+_CHUNK = 2**24
+
+
 @contextmanager
-def atomically(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; what is written replaces `path` at the end; a failure leaves it as it was."""
+def atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Gives a path to write to; what is written replaces `path` at the end; a failure leaves it as it was.
+
+    Args:
+        durable: it outlives a power failure as well, which takes some milliseconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         yield partial
+        if durable:
+            _sync(partial)
         partial.replace(path)
+        if durable:
+            with suppress(OSError):  # not every system can sync a folder
+                _sync(path.parent)
+    except OSError as error:  # NumPy's and Pillow's say neither which file nor why
+        error.errno, error.strerror = error.errno or errno.EIO, error.strerror or str(error)
+        error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Removes what killed processes left in a folder that no other process writes to now."""
+    for path in folder.glob(".*.partial"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replaces the text of a file such that a reader sees the old one or the new one, never half of it."""
-    with atomically(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    """Replaces the text of a file such that a reader sees the old one or the new one, never half of it.
+
+    One that says this already is left alone, so that it may be on a read-only disk.
+    """
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
+        with atomically(path) as partial:
+            partial.write_bytes(content)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Makes `path` a copy of a file, unless it is one."""
+    if not path.is_file() or not filecmp.cmp(source, path, shallow=False):
+        with atomically(path) as partial:
+            shutil.copyfile(source, partial)
 
 
 def read_json(path: Path, way_out: str = "move it away") -> Any:
@@ -73,7 +120,9 @@ def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
 
 def link(path: Path, target: str) -> None:
     """Makes `path` a symbolic link to its neighbour `target`, or a hard link where there are no symbolic ones."""
-    with atomically(path) as partial:
+    if path.is_symlink() and os.readlink(path) == target:
+        return
+    with atomically(path, durable=False) as partial:
         try:
             partial.symlink_to(target)
         except (OSError, NotImplementedError):  # Windows wants a privilege for it
@@ -81,17 +130,15 @@ def link(path: Path, target: str) -> None:
 
 
 @contextmanager
-def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock beside `path`, and tells whether it is held.
-
-    Where no lock can be made, say on a read-only disk, it counts as held.
+def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool | None]:
+    """Holds a lock beside `path`, and tells whether it is held; None where none can be made, say on a read-only disk.
 
     Args:
         path: what several processes might write at the same time.
         wait: until the others are done; otherwise the lock is not held if somebody else holds it.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    held = True
+    held: bool | None = True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -102,6 +149,7 @@ def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool]:
                 log.info(f"{path}: waiting for another process that is at work there")
                 lock.acquire()
     except (OSError, NotImplementedError):
+        held = None
         log.debug(f"{path}: no lock can be made here")
     try:
         yield held
@@ -118,3 +166,68 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_tensors(content: Any, path: Path) -> None:
+    """`torch.save`, of a file that is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import torch
+
+    with atomically(path) as partial, partial.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # of PyTorch's writer, which does not say that the disk is full
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else error) from None
+
+
+def seal(path: Path) -> None:
+    """Puts a checksum behind the end of a file, for `is_whole`."""
+    with path.open("r+b") as file:
+        checksum = _checksum(file, path.stat().st_size)
+        file.seek(0, os.SEEK_END)
+        file.write(_SEAL + checksum)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there with the bits that were written: its checksum, if it has one, is not of others."""
+    if not path.is_file():
+        return False
+    size = path.stat().st_size - len(_SEAL) - 4
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\3\4" or path.suffix == ".npz":
+            return _is_whole_archive(path)
+        file.seek(max(size, 0))
+        end = file.read()
+        return size < 0 or not end.startswith(_SEAL) or end[len(_SEAL) :] == _checksum(file, size)
+
+
+def _is_whole_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            return stored and archive.testzip() is None
+    except Exception:  # headers that are damaged fail in many ways
+        return False
+
+
+def _checksum(file: IO[bytes], size: int) -> bytes:
+    """CRC-32 of the CRC-32 of every 16 MiB, so that threads share the work."""
+    with (
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as view,
+        ThreadPoolExecutor() as pool,
+    ):
+        parts = pool.map(lambda start: zlib.crc32(view[start : min(start + _CHUNK, size)]), range(0, size, _CHUNK))
+        return zlib.crc32(b"".join(part.to_bytes(4, "big") for part in parts)).to_bytes(4, "big")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs what it may write
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -37,7 +37,7 @@ def grid(x: Tensor, num_columns: int | None = None, min_side: int = 512) -> Pict
 def save_png(picture: Picture, path: str | Path) -> Path:
     """Writes a picture, making its folder."""
     path = Path(path)
-    with atomically(path) as partial:
+    with atomically(path, durable=False) as partial:
         Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, "png")
     return path
 
@@ -47,6 +47,6 @@ def save_gif(pictures: Sequence[Picture], path: str | Path, milliseconds: int = 
     path = Path(path)
     frames = [Image.fromarray(p) for p in pictures]
     durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
-    with atomically(path) as partial:
+    with atomically(path, durable=False) as partial:
         frames[0].save(partial, "gif", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return path

@@ -68,6 +68,19 @@ def test_the_header_has_the_configuration(tmp_path: Path) -> None:
     assert (header["step"], header["weights"]) == ("12345", "ema")
 
 
+@pytest.mark.parametrize("name", ["a.safetensors", "a.ckpt"])
+def test_a_flipped_bit_is_one_error(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    convert(reference("ncsn_mnist"), path)
+    good = path.read_bytes()
+    weights = load_score(path).network.state_dict()["stem.weight"].numpy().tobytes()
+    for part in (weights, b"image_size"):  # of the network, and of its configuration
+        place = good.index(part) + 11
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(DataError, match=rf"{name}: .*(checksum is of other|cannot be read)"):
+            load_score(path)
+
+
 def test_either_set_of_weights(tmp_path: Path) -> None:
     source = reference("ncsnv2_cifar10")
     for weights in ("ema", "raw"):

@@ -93,6 +93,8 @@ SAMPLE_WRONG = [
     ("ckpt={ckpt} format=jpg", ["format=jpg", "npz or png"]),
     ("ckpt={ckpt} weights=emma", ["weights=emma", "ema or raw"]),
     ("ckpt={ckpt} trajectory=-1", ["trajectory=-1", "at least 0"]),
+    ("ckpt={ckpt} label=[3,true]", ["label=[3, True]", "without labels"]),
+    ("ckpt={ckpt} guidance=nan", ["guidance=nan", "a finite number"]),
     ("ckpt={ckpt} sampler.step_size=0", ["sampler.step_size=0", "positive"]),
     ("ckpt={ckpt} sampler.step_sise=1", ["sampler.step_sise", "step_size"]),
     ("ckpt={ckpt} sampler=ddmi", ["ddmi", "ald"]),

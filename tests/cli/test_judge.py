@@ -13,6 +13,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 import ncsn
 from ncsn.commands.cli import CONF
@@ -82,10 +83,22 @@ def test_methods_restore_the_very_same_images(judged: tuple[dict[str, Any], str]
     expected = (-10 * np.log10(errors)).mean()
     assert rows["damaged"]["scores"]["psnr"] == pytest.approx(expected, rel=1e-5)
 
+    # 16 rows of pictures: damaged, two samples, one of each other method, original; a pixel is 11, a gap too
+    picture = np.asarray(Image.open(samples(folder, "run") / "methods.png"))[..., 0]
+    assert picture.shape == (16 * 99 + 11, 6 * 99 + 11)
+    shown = picture[16::11, 16::11].reshape(16, 9, -1)[:, :8]
+    shown = np.stack([shown[:, :, 9 * k : 9 * k + 8] for k in range(6)])[..., None]
+    first, second = found[0]["arr_0"], found[1]["arr_0"]
+    columns = (measured, first[::2], first[1::2], first[::2], second[::2], original)
+    assert np.array_equal(shown, [column[:16] for column in columns])
+    width, height = Image.open(samples(folder, "run") / "grid.png").size
+    assert height / width == pytest.approx(16 / 4, rel=0.05)
+
     (line,) = (line for line in printed.splitlines() if line.startswith("  restored "))
     assert line.split()[1:-1] == [f"{round(value, 6):.4g}" for value in ours["scores"].values()]
     assert "20 of val, uncrop, 2 samples of each" in printed
     report = (folder / "run" / "report.html").read_text()
+    assert "in each row: damaged; restored (2), uncrop.ckpt, Algorithm 2, plain; original" in report
     assert ">Restoration<" in report
     assert "Algorithm 2, " in report
 
@@ -132,7 +145,8 @@ WRONG = [
     ("data._target_=ncsn.data.MNIST data.root=x", ["data", "task=restore"]),
     ("task.damaged=true", ["task.damaged=true", "no originals"]),
     ("task.size=original", ["task.size=original", "the network's size"]),
-    ("num_images=10", ["num_images=10", "at least 20"]),
+    ("task.num_images=30", ["task.num_images=30", "num_images=30"]),
+    ("num_images=10 task.num_images=10", ["num_images=10", "at least 20"]),
     ("num_samples=0", ["num_samples=0", "at least 1"]),
     ("task.damage=inpaint", ["task.damage=inpaint", "uncrop, jpeg"]),
     ("ckpt=plain", ["given no damaged images"]),

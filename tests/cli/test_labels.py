@@ -23,7 +23,7 @@ from ncsn.config import check
 from ncsn.data import Digits
 from ncsn.errors import ConfigError
 from ncsn.evaluation import Features
-from ncsn.evaluation.by_class import accuracy, scores_by_class
+from ncsn.evaluation.by_class import accuracy, check_classes, scores_by_class
 from ncsn.files import digest
 from ncsn.random import Draws
 from ncsn.samplers import DDIM, AnnealedLangevin
@@ -116,6 +116,16 @@ def test_scores_by_class(labelled: Path, judging: Digits, call: Command, tmp_pat
     )
     again = json.loads((tmp_path / "scored" / "evaluation.json").read_text())
     assert again["by_class"] == by_class
+    settings = json.loads((tmp_path / "scored" / "settings.json").read_text())
+    settings["task"]["classes"][3] = "cow"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "settings.json").write_text(json.dumps(settings))
+    shutil.copy(tmp_path / "scored" / "samples.npz", tmp_path / "other")
+    others = [f"samples={tmp_path / 'other'}", "data=digits", f"data.root={judging.root}", *given]
+    err = call("evaluate", *others, cwd=tmp_path, check=False).err
+    assert "data: the samples were drawn for class 3, cow, which in this data set is 3; name the data" in err
+    with pytest.raises(ConfigError, match="class 7, 7, which in this data set is not there, of 2"):
+        check_classes({"labels": [0, 7], "classes": ["cat", "7"]}, ("cat", "dog"))
     nothing = ["num_samples=20", "label=7", f"reference={tmp_path / 'scored'}", f"out={tmp_path / 'one'}"]
     call("evaluate", f"ckpt={labelled / 'checkpoints/last.ckpt'}", *given, *nothing, cwd=tmp_path)
     one = json.loads((tmp_path / "one" / "evaluation.json").read_text())["by_class"]
@@ -181,6 +191,9 @@ def test_a_label_decides_its_own_images_and_names_their_folder(labelled: Path) -
     [
         (PETS, 2, 1, "label=2: must be a number from 0 to 1, or one of cat, dog, or all"),
         (PETS, "cow", 1, "label=cow: must be"),
+        (PETS, 1.5, 1, "label=1.5: must be a number from 0 to 1, or one of cat, dog, or all"),
+        (PETS, [1, True], 1, "label=[1, True]: must be a number from 0 to 1, or one of"),
+        (PETS, True, 1, "label=True: must be a number from 0 to 1, or one of"),
         (PETS, None, 2, "guidance=2: guides towards a class; give label=all"),
         (PETS, "all", 1, "label=all: goes with task=generate and task=interpolate"),
         (Label(2, 0), None, 1, "condition.dropout=0 and has no score for no class"),

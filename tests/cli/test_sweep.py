@@ -12,6 +12,8 @@ import pytest
 import yaml
 from offline_wandb import wandb_run
 
+from ncsn.training import budget
+
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
@@ -90,6 +92,23 @@ def test_a_finished_job_of_another_configuration_is_not_taken_for_this_one(
     assert after == before
     again = call("train", *arguments, "trust=[mine.Network]", cwd=tmp_path)  # is no part of what is trained
     assert "finished before, not run again" in again.out
+
+
+def test_a_job_of_quick_finished_before_keeps_the_width_that_was_found(
+    call: Command, quick: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left_out = ("model.num_filters", "trainer.max_time", "callbacks.samples")
+    own = [given for given in quick if not given.startswith(left_out)]
+    limits = ["trainer.max_time=00:00:10:00", "trainer.max_steps=1", "callbacks.samples=null"]
+    arguments = ["-m", "optimizer.lr=0.001", *own, *limits]
+    outs = []
+    for seconds in (1e9, 1e-9):  # the machine has become faster, and would train a wider network
+        monkeypatch.setattr(budget, "_seconds_per", lambda step, device, seconds=seconds: seconds)
+        outs.append(call("train", *arguments, cwd=tmp_path).out)
+    assert "model.num_filters=8" in outs[0]
+    assert "finished before, not run again" in outs[1]
+    (job,) = (tmp_path / "runs" / "sweeps").glob("*/*/config.yaml")
+    assert yaml.safe_load(job.read_text())["model"]["num_filters"] == 8
 
 
 def test_several_devices_a_job_are_refused_by_name(call: Command, short: list[str], tmp_path: Path) -> None:

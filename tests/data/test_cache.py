@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import threading
@@ -100,15 +101,34 @@ def test_a_failed_rebuild_leaves_the_old_cache(tmp_path):
     assert cache.is_current(tmp_path / "set", META)
 
 
-def test_what_a_killed_process_left_is_no_cache_and_is_cleared_away_later(tmp_path):
-    killed, running = tmp_path / "set.0123abcd.tmp", tmp_path / "set.4567abcd.tmp"
-    for folder in (killed, running):
+@pytest.mark.parametrize("lock", [True, False])
+def test_what_a_killed_process_left_is_no_cache_and_is_cleared_away(lock, tmp_path, monkeypatch):
+    if not lock:  # what nobody else can be writing is what is old
+        monkeypatch.setattr(cache, "one_process_at_a_time", lambda path: contextlib.nullcontext(None))
+    old, young = tmp_path / "set.0123abcd.tmp", tmp_path / "set.4567abcd.tmp"
+    for folder in (old, young):
         folder.mkdir()
         (folder / "images.npy").write_bytes(b"half")
-    os.utime(killed, (1, 1))
+    os.utime(old, (1, 1))
     assert not cache.is_current(tmp_path / "set", META)
     build(tmp_path / "set", META, some_images())
-    assert visible(tmp_path) == ["set", running.name]
+    assert visible(tmp_path) == ["set"] if lock else ["set", young.name]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
+def test_a_cache_with_a_flipped_bit_is_made_anew(name, tmp_path, caplog):
+    images, labels = some_images(), np.arange(200)
+    build(tmp_path / "set", META, images, labels)
+    path = tmp_path / "set" / name
+    damaged = bytearray(path.read_bytes())
+    damaged[700] ^= 1
+    path.write_bytes(damaged)
+    assert not cache.is_current(tmp_path / "set", META)
+    assert f"{name}: damaged" in caplog.text
+    build(tmp_path / "set", META, images, labels)
+    assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(images))
+    assert torch.equal(cache.load_labels(tmp_path / "set"), torch.from_numpy(labels))
+    assert visible(tmp_path) == ["set"]
 
 
 @pytest.mark.parametrize("stale", [False, True])

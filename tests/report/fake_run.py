@@ -120,8 +120,21 @@ def make_run(path: Path) -> Path:
     sets = {"uniform noise": 9.0, "cifar10 val": 3.5, "cifar10 val, shuffled": 6.5}
     for number, (of, mean) in enumerate(sets.items()):
         write_likelihoods(path / "likelihood" / f"step_0015000_ema_0000000{number}", of, mean)
+    write_bound(path / "bound" / "step_0015000_ema_00000000")
     write_json(path / "evaluation" / "curve.json", CURVE)
     return path
+
+
+def write_bound(folder: Path) -> None:
+    bound = {"of": "cifar10 val", "standard_error": 0.02, "prior": 0.002, "diffusion": 1.78, "decoder": 1.968}
+    bound |= {"dimensions": 3072, "images": 20, "evaluations": 1000.0}
+    estimator = {"_target_": "ncsn.bound.VariationalBound", "num_levels": None, "variance": "fixed_small"}
+    protocol = {"estimator": estimator, "levels": 1000, "grey_levels_at": "k/255", "seed": 0}
+    checkpoint = {"path": "step_0015000.ckpt", "sha256": CHECKSUM, "step": 15_000, "weights": "ema"}
+    scores = {"elbo_bits_per_dim_20": 3.75}
+    write_json(
+        folder / "bound.json", {"protocol": protocol, "checkpoint": checkpoint, "scores": scores, "bound": bound}
+    )
 
 
 def write_likelihoods(folder: Path, of: str, mean: float) -> None:

@@ -128,7 +128,8 @@ def remove(*names: str) -> Callable[[Path], None]:
         (remove(f"{SAMPLES}/evaluation.json"), ["Scores", "Diagnostics"]),
         (remove(f"{SAMPLES}/settings.json"), []),
         (remove(f"{SAMPLES}/neighbours.png"), []),
-        (remove("likelihood"), ["Likelihoods"]),
+        (remove("likelihood"), []),
+        (remove("likelihood", "bound"), ["Likelihoods"]),
         (remove("evaluation"), ["Checkpoints"]),
     ],
 )
@@ -138,7 +139,7 @@ def test_what_is_missing_is_left_out(run: Path, change: Callable[[Path], None], 
 
 
 @pytest.mark.parametrize(
-    "kept", ["config.yaml", "run.json", "result.json", "metrics.csv", "pictures", "likelihood", "evaluation"]
+    "kept", ["config.yaml", "run.json", "result.json", "metrics.csv", "pictures", "likelihood", "bound", "evaluation"]
 )
 def test_one_file_alone_makes_a_report(run: Path, kept: str) -> None:
     for path in run.iterdir():
@@ -231,6 +232,7 @@ def test_a_run_that_goes_on(run: Path) -> None:
         ("pictures/step_0020000.png", "no picture"),
         (f"{LIKELIHOODS}/likelihood.json", '{"likelihood": {}}'),
         (f"{LIKELIHOODS}/likelihood.npz", b"PK"),
+        ("bound/step_0015000_ema_00000000/bound.json", '{"bound": {"prior": "much"}}'),
         ("evaluation/curve.json", '{"criterion": "fid_1k"}'),
         ("evaluation/curve.json", "[" * 100_000),
     ],

@@ -48,6 +48,25 @@ def test_a_file_cut_short_does_not_stop_a_resumed_run(content: str, tmp_path: Pa
     assert rows_of(tmp_path)[-1]["loss"] == "5.0"
 
 
+@pytest.mark.parametrize(
+    "content", [b"loss\n1.0\n", b"loss,step\n1.0,x\n", b"loss,step\n\xff,1\n", b'"' + b"9" * 200_000 + b"\n"]
+)
+def test_what_is_no_such_file_is_kept_aside(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    write(tmp_path, (2, {"loss": 5.0}))
+    assert rows_of(tmp_path) == [{"loss": "5.0", "step": "2"}]
+    assert (tmp_path / "metrics_damaged.csv").read_bytes() == content
+    assert "metrics.csv: damaged" in caplog.text
+
+
+def test_what_a_step_has_is_known_when_a_run_goes_on_after_it(tmp_path: Path) -> None:
+    write(tmp_path, (1, {"loss": 1.0}), (2, {"loss": 2.0}), (2, {"val": 2.5}), (3, {"loss": 3.0}))
+    logger = CSVLogger(str(tmp_path))
+    assert logger.go_on_after(2) == {"loss", "val", "step"}
+    logger.log_metrics({"loss": 30.0}, 3)
+    assert [row["loss"] or row["val"] for row in rows_of(tmp_path)] == ["1.0", "2.0", "2.5", "30.0"]
+
+
 def test_the_file_is_there_after_every_row(tmp_path: Path) -> None:
     logger = CSVLogger(str(tmp_path))
     logger.log_metrics({"loss": 1.0}, 1)

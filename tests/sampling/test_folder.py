@@ -43,3 +43,18 @@ def test_only_images_of_the_right_number_are_done(tmp_path: Path) -> None:
     np.savez(tmp_path / "archive.npz", images, images)
     (tmp_path / "archive.npz").rename(tmp_path / "batches" / "00000.npy")
     assert not folder.is_done(0, 2)
+
+
+def test_a_batch_with_a_flipped_bit_is_not_done(tmp_path: Path) -> None:
+    folder, images = SampleFolder(tmp_path, {}), np.zeros((2, 3, 3, 1), np.uint8)
+    folder.save_batch(0, images)
+    path = tmp_path / "batches" / "00000.npy"
+    good = path.read_bytes()
+    assert np.array_equal(np.load(path), images)
+    path.write_bytes(good[:130] + b"\1" + good[131:])
+    assert not folder.is_done(0, 2)
+    path.write_bytes(b"")
+    assert not folder.is_done(0, 2)
+    (path.parent / ".00000.npy.0123.partial").write_bytes(b"left by a killed process")
+    with folder.locked():
+        assert list(path.parent.iterdir()) == [path]

@@ -19,6 +19,7 @@ from ncsn.data import Digits
 from ncsn.objectives import denoising_score_matching
 from ncsn.samplers import AnnealedLangevin, divergence
 from ncsn.training.ema import EMA
+from ncsn.training.finite import StopWhenNotFinite
 from ncsn.training.metrics import Metrics
 from ncsn.training.module import ScoreModel
 
@@ -131,7 +132,7 @@ def test_no_step_of_training_waits_for_the_device(levels: Any, condition: Any, t
     trainer = Trainer(
         max_steps=9, max_epochs=-1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, log_every_n_steps=1000,
-        callbacks=[EMA(), Metrics(), watch],
+        callbacks=[StopWhenNotFinite(), EMA(), Metrics(), watch],
     )  # fmt: skip
     trainer.fit(model, Digits(root=str(tmp_path), batch_size=4))
     assert set(range(3, 9)) < set(watch.steps)

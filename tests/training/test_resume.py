@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from ncsn.checkpoint import load_score, save_score
+
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
@@ -101,6 +103,44 @@ def test_after_a_refused_resume_the_run_still_goes_on(
     call("train", f"resume={folder}", "model.num_filters=6", cwd=tmp_path, check=False)
     call("train", f"resume={folder}", "trainer.max_steps=3", cwd=tmp_path)
     assert last(folder)["global_step"] == 3
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "foreign", "network alone"])
+def test_a_run_goes_on_from_the_newest_good_checkpoint_and_says_so(
+    damage: str, trained: Path, call: Command, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    newest = folder / "checkpoints" / "step_0000006.ckpt"
+    good = newest.read_bytes()
+    place = good.index(b"network.") + 3
+    contents = {"flipped": good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]}
+    contents |= {"cut": good[:-5000], "empty": b"", "foreign": b"hello"}
+    newest.write_bytes(contents.get(damage, good))
+    if damage == "network alone":
+        save_score(load_score(newest), newest)
+    (newest.parent / "step_abc.ckpt").write_bytes(b"")
+    (newest.parent / ".step_0000008.ckpt.0123456789ab.partial").write_bytes(b"of a killed process")
+    outcome = call("train", f"resume={folder}", "trainer.max_steps=7", cwd=tmp_path)
+    assert "step_0000006.ckpt: " in outcome.out
+    assert "goes on from the checkpoint before" in outcome.out
+    assert "step_0000004.ckpt" in outcome.out
+    assert [step for step, _ in steps_of(folder)] == [1, 2, 3, 4, 5, 6, 7]
+    names = [*(f"step_000000{step}.ckpt" for step in (2, 4, 6, 7)), "last.ckpt", "step_abc.ckpt"]
+    assert sorted(path.name for path in newest.parent.iterdir()) == sorted(names)
+    for name in names[:5]:
+        assert load_score(newest.parent / name).step
+
+
+def test_of_damaged_checkpoints_alone_nothing_goes_on(
+    finished: Path, call: Command, only_run: Command, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(only_run(finished), tmp_path / "run", symlinks=True)
+    for path in (folder / "checkpoints").glob("step_*"):
+        path.write_bytes(b"")
+    outcome = call("train", f"resume={folder}", "trainer.max_steps=4", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert "cannot be read as a checkpoint" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(

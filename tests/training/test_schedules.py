@@ -61,6 +61,13 @@ def test_over_time_the_rate_falls_with_the_clock_which_stands_still_between_runs
     assert seen == pytest.approx([1 + math.cos(math.pi * share) for share in (0, 0.25, 0.5, 0.75, 1, 1)])
 
 
+def test_over_time_all_processes_go_by_the_clock_of_the_first(monkeypatch) -> None:
+    monkeypatch.setattr(schedules, "_STEPS_PER_READING", 1)
+    monkeypatch.setattr(schedules.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(schedules.distributed, "broadcast_object_list", lambda told: told.__setitem__(0, 40.0))
+    assert rates(lambda o: OverTime(o, max_time="00:00:01:20"), 2) == pytest.approx([1.0, 1.0])  # half of 80 seconds
+
+
 @pytest.mark.parametrize("max_time", [None, "20 minutes", "00:00:00:00"])
 def test_over_time_needs_a_time(max_time: str | None) -> None:
     with pytest.raises(ValueError, match=r"max_time=.*DD:HH:MM:SS"):

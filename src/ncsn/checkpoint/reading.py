@@ -6,7 +6,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from ncsn.checkpoint import trust as door
 from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weights_in
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
 from ncsn.errors import DataError, shown
+from ncsn.files import is_whole
 from ncsn.runs.folder import Run
+
+_OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version"}
 
 
 def resolve(path: str | Path) -> Path:
@@ -86,7 +90,7 @@ def check_resumable(path: Path) -> dict[str, Any]:
         DataError: it cannot be read, or lacks the optimiser's state.
     """
     content = {} if path.suffix == ".safetensors" else _read_pickle(path, mmap=zipfile.is_zipfile(path))
-    if not isinstance(content, dict) or "optimizer_states" not in content:
+    if not isinstance(content, dict) or not content.keys() >= _OF_TRAINING:
         raise DataError(
             f"resume={path}: holds a network and not the state of its training, which cannot go on from it; "
             "give a run's folder, or a checkpoint that train.py wrote"
@@ -96,6 +100,8 @@ def check_resumable(path: Path) -> dict[str, Any]:
 
 def _read_pickle(path: Path, mmap: bool = False) -> Any:
     try:
+        if not is_whole(path):
+            raise ValueError("damaged, its checksum is of other content")
         with warnings.catch_warnings(action="ignore"):  # of pickles that are refused in the next moment
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -118,6 +124,15 @@ def _tensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise DataError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from error
 
 
+def checksum(header: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:
+    """CRC-32 of all that a .safetensors of ours holds, which its header keeps as `crc32`."""
+    value = zlib.crc32(json.dumps({k: v for k, v in header.items() if k != "crc32"}, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        value = zlib.crc32(repr((name, tensor.dtype, tuple(tensor.shape))).encode(), value)
+        value = zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy().data, value)
+    return f"{value:08x}"
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     header, state = _tensors(path)
     if "config" not in header:
@@ -126,6 +141,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         config, step = json.loads(header["config"]), int(header["step"])
     except (ValueError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: the configuration in its header cannot be read ({error})") from error
+    if header.get("crc32", expected := checksum(header, state)) != expected:
+        raise DataError(f"{path}: damaged, its checksum is of other content; take another checkpoint, or a copy")
     weights = header.get("weights", "raw")
     return {"state_dict": state, "hyper_parameters": config, "global_step": step, "weights": weights}
 

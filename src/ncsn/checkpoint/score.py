@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ncsn.checkpoint.reading import read_checkpoint, resolve
+from ncsn.checkpoint.reading import checksum, read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
 from ncsn.checkpoint.trust import NETWORKS
 from ncsn.conditions import Condition, Label
 from ncsn.config import build, check
 from ncsn.damage import Damage, name_of
 from ncsn.errors import ConfigError, DataError, shown
-from ncsn.files import atomically
+from ncsn.files import atomically, save_tensors
 
 Weights = Literal["ema", "raw"]
 
@@ -136,13 +136,14 @@ def save_score(score: TrainedScore, path: str | Path) -> None:
     if path.suffix not in (".ckpt", ".safetensors"):
         raise DataError(f"{path}: cannot be written, its name must end in .ckpt or .safetensors")
     try:
-        with atomically(path) as partial:
-            if path.suffix == ".ckpt":
-                rest = {"hyper_parameters": score.config, "global_step": score.step, "weights": score.weights}
-                torch.save({"state_dict": state, **rest}, partial)
-            else:
-                header = {"config": json.dumps(score.config), "step": str(score.step), "weights": score.weights}
-                save_file(state, partial, {"format": "pt", **header})
+        if path.suffix == ".ckpt":
+            rest = {"hyper_parameters": score.config, "global_step": score.step, "weights": score.weights}
+            save_tensors({"state_dict": state, **rest}, path)
+        else:
+            header = {"format": "pt", "config": json.dumps(score.config), "step": str(score.step)}
+            header["weights"] = score.weights
+            with atomically(path) as partial:
+                save_file(state, partial, header | {"crc32": checksum(header, state)})
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -13,8 +13,9 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TextIO
+from typing import Any, ClassVar, TextIO
 
 import hydra
 import yaml
@@ -24,10 +25,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ncsn.commands.arguments import is_multirun, search_path, split, with_name, with_paths
+from ncsn.commands.ending import exit_with, interruptible, rank
 from ncsn.commands.resume import resumed
 from ncsn.config import closest
 from ncsn.errors import UserError
@@ -75,18 +77,19 @@ def main(arguments: list[str] | None = None) -> None:
         run(command, words=2)
     elif command in PLAIN:
         try:
-            _import(PLAIN[command])(rest)
+            with interruptible():
+                _import(PLAIN[command])(rest)
         except UserError as error:
             if _traceback_wanted():
                 raise
-            _exit(str(error))
+            exit_with(str(error))
     elif command in ("--help", "-h", "help"):
         print(HELP)
     elif command == "--version":
         print(f"ncsn {importlib.metadata.version('ncsn')}")
     else:
         commands = [*COMPOSED, *PLAIN]
-        _exit(f"{command}: no such command{closest(command, commands)} (commands: {', '.join(commands)})")
+        exit_with(f"{command}: no such command{closest(command, commands)} (commands: {', '.join(commands)})")
 
 
 def run(command: str, words: int = 1) -> None:
@@ -100,6 +103,7 @@ def run(command: str, words: int = 1) -> None:
     """
     traceback_wanted = _traceback_wanted()
     _tell_warnings_in_one_line()
+    logging.raiseExceptions = False  # a log on a full disk is told once, by what else cannot be written
     SweepTable.folder = None
     start, arguments = sys.argv[:words], sys.argv[words:]
 
@@ -120,7 +124,7 @@ def run(command: str, words: int = 1) -> None:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise told from error.__cause__
-            _exit(str(told))  # here, where Hydra has no words of its own to add
+            exit_with(str(told))  # here, where Hydra has no words of its own to add
         finally:
             os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -128,15 +132,16 @@ def run(command: str, words: int = 1) -> None:
     try:
         arguments = rewrite(arguments, command)
         sys.argv = [start[0], *arguments]  # where Hydra reads them
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(one_job)()
+        with interruptible():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(one_job)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if traceback_wanted:
             raise
-        _exit(explain(error, command, arguments))
+        exit_with(explain(error, command, arguments))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         if traceback_wanted or composed:
             raise
-        _exit(f"a configuration cannot be read: {' '.join(str(error).split())}")
+        exit_with(f"a configuration cannot be read: {' '.join(str(error).split())}")
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:
@@ -152,6 +157,23 @@ class SweepTable(Callback):
         SweepTable.folder = Path(config.hydra.sweep.dir)
 
 
+class OwnFolder(Callback):
+    """Hydra's callback that gives a new run a folder of its own, also where another started in the same second."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra):
+            return
+        path = named = Path(config.hydra.run.dir)
+        for number in count(2):
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                path = named.with_name(f"{named.name}_{number}")
+        with read_write(config):
+            config.hydra.run.dir = str(path)
+
+
 def rewrite(arguments: Sequence[str], command: str) -> list[str]:
     """The command line as Hydra is to see it: paths quoted, sweeps named, runs resumed, one folder for all processes.
 
@@ -164,7 +186,7 @@ def rewrite(arguments: Sequence[str], command: str) -> list[str]:
     arguments = [*overrides, *options]
     if command == "train":
         arguments = [*with_name(overrides), *options] if multirun else resumed(overrides, options, CONF)
-    if _rank():
+    if rank():
         if not any(a.startswith("hydra.run.dir=") for a in arguments):
             arguments = ["hydra.run.dir=.", *arguments]
         arguments = ["hydra.output_subdir=null", "hydra/job_logging=stdout", *arguments]
@@ -207,17 +229,12 @@ def _keys_at(path: str, command: str, arguments: Sequence[str]) -> list[str]:
     return []
 
 
-_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def _import(name: str) -> Callable[..., Any]:
     module, _, function = name.rpartition(".")
     return getattr(import_module(module), function)
-
-
-def _exit(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
 
 
 def _as_user_error(error: Exception) -> UserError | None:
@@ -232,9 +249,9 @@ def _as_user_error(error: Exception) -> UserError | None:
     if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
         last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)
         return UserError(" ".join(last[1].split())) if last else None
-    if _rank():  # often a consequence of what another process tells at length
+    if rank():  # often a consequence of what another process tells at length
         message = " ".join(str(error).split())
-        return UserError(f"process {_rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
+        return UserError(f"process {rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
     return None
 
 
@@ -254,7 +271,7 @@ def _tell_warnings_in_one_line() -> None:
 
     def show(message: Warning | str, *_: Any, file: TextIO | None = None, **__: Any) -> None:
         text = " ".join(str(message).split())
-        if text not in told and not _rank():
+        if text not in told and not rank():
             print(f"warning: {text}", file=file or sys.stderr)
         told.add(text)
 
@@ -263,9 +280,3 @@ def _tell_warnings_in_one_line() -> None:
 
 def _traceback_wanted() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-
-
-def _rank() -> int:
-    """This process among those of a run, by the variables that Lightning reads, too, once it is imported."""
-    variables = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-    return next((int(os.environ[name]) for name in variables if name in os.environ), 0)

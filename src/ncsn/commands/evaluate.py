@@ -50,7 +50,6 @@ SETTINGS: dict[str, Any] = {
     "num_samples": Annotated[int, Field(ge=1)] | None,
     "controls": list[Control],
     "num_images": Annotated[int, Field(ge=1)] | None,
-    "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "reference": str,
     "scores": Annotated[list[Score | Literal["bits_per_dim", "elbo_bits_per_dim"]], Field(min_length=1)],
@@ -103,8 +102,8 @@ def _of_images(config: DictConfig, path: Path) -> dict[str, Any] | None:
     data = _data(config)
     images = images_of(path, None if data is None else data.channels)
     evaluator = _evaluator(config, data)
-    evaluator.try_out(images.shape, len(images))
     settings = _drawn(images)
+    evaluator.try_out(images.shape, len(images), (settings or {}).get("task"))
     if config.out is not None:
         folder = Path(config.out)
     elif settings is not None:
@@ -124,7 +123,7 @@ def _of_checkpoint(config: DictConfig, path: Path, num_samples: int) -> dict[str
     score, sampler = own.prepared.score, own.prepared.sampler
     against = None if config.against is None else network_against(config, score)
     evaluator = _evaluator(config, _data(config) or training_data(score))
-    evaluator.try_out(score.image_shape, num_samples)
+    evaluator.try_out(score.image_shape, num_samples, own.task.identity)
     start = time.perf_counter()
     images, folder = own.draw(), own.folder
     seconds = {"sampling": time.perf_counter() - start}

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, Any] = {
     "ckpt": str,
     "num_samples": Annotated[int, Field(ge=1)] | None,
-    "label": int | str | None,
     "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
     "batch_size": Annotated[int, Field(ge=1)] | Literal["auto"],
     "seed": int,

@@ -14,12 +14,12 @@ from hydra.types import RunMode
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.arguments import OF_THE_CALL
 from ncsn.config import build, check
-from ncsn.errors import ConfigError, DataError, UserError, shown
+from ncsn.errors import ConfigError, DataError, Interrupted, UserError, shown
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.loggers import build_loggers, finish_dashboards
@@ -27,7 +27,9 @@ from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
 from ncsn.training import classes, levels
 from ncsn.training.budget import is_auto, resolve_width
-from ncsn.training.build import build_callbacks, build_model, try_out
+from ncsn.training.build import build_callbacks, build_model, plain, try_out
+from ncsn.training.continuation import checkpoint_to_resume
+from ncsn.training.finite import NotFiniteError, StopWhenNotFinite
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,9 @@ def train(config: DictConfig) -> float | None:
                     refresh_report(job.run.path)
         except Exception as error:
             job.report_failure(error)
+            raise
+        except Interrupted as end:
+            job.report_interruption(end)
             raise
         finally:
             finish_dashboards()
@@ -133,7 +138,7 @@ class Job:
         result = self.run.result() if self.in_sweep else None
         if result is None or result.get("status") != "finished":
             return None
-        if _comparable(self.run.config()) != _comparable(_plain(config)):
+        if _comparable(self.run.config()) != _comparable(plain(config)):
             raise ConfigError(
                 f"{self.run.path} holds a finished job of another configuration; name this sweep: sweep=…"
             )
@@ -149,8 +154,17 @@ class Job:
         if self.in_sweep:
             write_sweep_table(self.run.path.parent)
 
+    def report_interruption(self, end: Interrupted) -> None:
+        """Records that a signal ended it, and says how to go on."""
+        if self.run.result() is None:
+            self.report(status="interrupted", error=end.message)
+        newest = self.run.newest_checkpoint()
+        if newest is not None:
+            end.message += f"; {newest.name} is there to go on from: resume={self.run.path}"
+
     def report_failure(self, error: Exception) -> None:
-        if not (self.holds_a_run and isinstance(error, UserError)):
+        refused = isinstance(error, UserError) and not isinstance(error, NotFiniteError)
+        if not (self.holds_a_run and refused):
             self.report(status="failed", error=str(error) if isinstance(error, UserError) else repr(error))
 
 
@@ -170,14 +184,14 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
         The last of all metrics.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    checkpoint = _checkpoint_to_resume(config, job)
+    checkpoint = checkpoint_to_resume(job.run, config.resume, plain(config), in_sweep=job.in_sweep)
     model = build_model(config)
     data: LightningDataModule = build(config.data, "data")
     sampler: Sampler = build(config.sampler, "sampler")
     try_out(model, sampler, _shape(config))
 
     record = LambdaCallback(on_fit_start=partial(_record, config, job))
-    callbacks = [*build_callbacks(config, job.run, sampler), record]
+    callbacks = [StopWhenNotFinite(), *build_callbacks(config, job.run, sampler), record]
     loggers = build_loggers(config.logger, job.run)
     # On a cluster, Lightning goes on with any hpc_ckpt_*.ckpt in this folder, which other processes may not know.
     root = os.devnull if global_rank() else str(job.run.path)
@@ -201,17 +215,11 @@ def _record(config: DictConfig, job: Job, trainer: Trainer, _: LightningModule) 
     """Writes the configuration, when the data is there and nothing is left to be refused."""
     if trainer.is_global_zero:
         job.run.record()
-        job.run.record_config(_plain(config), job.overrides)
+        job.run.record_config(plain(config), job.overrides)
 
 
 def _shape(config: DictConfig) -> tuple[int, int, int]:
     return config.data.channels, config.data.image_size, config.data.image_size
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
@@ -226,50 +234,6 @@ def _comparable(config: dict[str, Any]) -> dict[str, Any]:
 def _validated_at_the_end(trainer: Trainer) -> bool:
     batches = trainer.fit_loop.total_batch_idx + 1  # 0 where other processes did the work
     return batches > 0 and batches % (trainer.val_check_batch or 1) == 0
-
-
-def _checkpoint_to_resume(config: DictConfig, job: Job) -> Path | None:
-    """The checkpoint that training goes on from, which is one of this network and these noise levels.
-
-    Raises:
-        UserError: there is none, it is damaged, or it is of another network.
-    """
-    resume, run = config.resume, job.run
-    checkpoint = run.newest_checkpoint()
-    if isinstance(resume, str) and Path(resume).is_file():
-        checkpoint = Path(resume)
-    elif checkpoint is None and isinstance(resume, str):
-        raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
-    elif checkpoint is not None and not resume and not job.in_sweep:
-        if global_rank():  # whose folder is the working folder, until it resumes
-            return None
-        raise ConfigError(
-            f"hydra.run.dir={run.path}: holds a run already; go on with it (resume=true) or name another"
-        )
-    if checkpoint is not None:
-        _check_same_model(check_resumable(checkpoint), _plain(config))
-    return checkpoint
-
-
-def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """A checkpoint continues only with the network, noise levels, condition and optimiser it was trained with."""
-    for group in ("model", "noise"):
-        if not isinstance(before.get(group), dict):
-            raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
-        for key in before[group].keys() | now[group].keys():
-            old, new = before[group].get(key), now[group].get(key)
-            if old != new:
-                raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
-    for group, key in (
-        ("condition", "_target_"),
-        ("condition", "names"),
-        ("data", "attribute"),
-        ("optimizer", "_target_"),
-        ("scheduler", "max_time"),
-    ):
-        old, new = ((config.get(group) or {}).get(key) for config in (before, now))
-        if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
-            raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
 
 
 def _refuse_subprocesses(trainer: Trainer) -> None:

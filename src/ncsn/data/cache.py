@@ -16,6 +16,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -32,13 +33,16 @@ from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import one_process_at_a_time, read_json
+from ncsn.files import is_whole, one_process_at_a_time, read_json, seal
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # raise it when what is written below changes
 
 _IMAGES_PER_TASK = 64
 _WAY_OUT = "delete its folder, and it will be made again"
 _ABANDONED_AFTER = 24 * 3600  # seconds
+_found_whole: dict[tuple[str, int, int, int], bool] = {}
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> str:
@@ -66,9 +70,9 @@ def relative(path: str | Path, start: str | Path) -> str:
 
 
 def is_current(folder: Path, meta: dict[str, Any]) -> bool:
-    """Whether there is a cache and it was made from what `meta` says."""
+    """Whether there is a cache, it was made from what `meta` says, and no bit of it has changed."""
     try:
-        return bool(read_json(folder / "meta.json") == meta)
+        return read_json(folder / "meta.json") == meta and _is_whole(folder)
     except DataError:
         return False
 
@@ -125,15 +129,17 @@ def published(folder: Path, meta: dict[str, Any]) -> Iterator[Path | None]:
 
     Other processes wait meanwhile, and are then given None: `folder` is current.
     """
-    with one_process_at_a_time(folder):
+    with one_process_at_a_time(folder) as held:
         if is_current(folder, meta):
             yield None
             return
         temporary = _temporary(folder)
         try:
             temporary.mkdir(parents=True)
-            _remove_abandoned(folder)
+            _remove_abandoned(folder, temporary, held)
             yield temporary
+            for array in temporary.glob("*.npy"):
+                seal(array)
             (temporary / "meta.json").write_text(json.dumps(meta, indent=2))
             _publish(temporary, folder, meta)
         finally:
@@ -202,6 +208,20 @@ def _write_images(path: Path, images: np.ndarray | DecodedFiles, shape: tuple[in
     out.flush()
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether the arrays of a cache are as they were written; looked at once per process."""
+    for path in folder.glob("*.np[yz]"):
+        status = path.stat()
+        version = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+        if version not in _found_whole:
+            _found_whole[version] = is_whole(path)
+            if not _found_whole[version]:
+                log.warning(f"{path}: damaged, its checksum is of other content; it is made anew")
+        if not _found_whole[version]:
+            return False
+    return True
+
+
 def _publish(temporary: Path, folder: Path, meta: dict[str, Any]) -> None:
     """Give a finished cache its name, unless another process was first, where no lock can be made."""
     if is_current(folder, meta):
@@ -217,9 +237,9 @@ def _temporary(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left; what another is writing now, where no lock can be made, is younger."""
+def _remove_abandoned(folder: Path, own: Path, held: bool | None) -> None:
+    """Remove what killed processes left: all but ours, or where no lock can be made, what nobody can still write."""
     for path in folder.parent.glob(f"{folder.name}.*.tmp"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+            if path != own and (held or time.time() - path.stat().st_mtime > _ABANDONED_AFTER):
                 shutil.rmtree(path, ignore_errors=True)

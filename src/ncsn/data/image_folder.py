@@ -15,27 +15,16 @@ from ncsn.files import digest
 from ncsn.random import key_to_seed
 
 
-def in_split(split: Split, names: Iterable[str], seed: int, val_fraction: float) -> list[str]:
-    """Those of two names or more that belong to a split, sorted; it depends on nothing but the arguments."""
-    order = sorted(names, key=lambda name: key_to_seed(seed, "held out", name))
-    held_out = min(max(round(len(order) * val_fraction), 1), len(order) - 1)
-    return sorted(order[:held_out] if split == "val" else order[held_out:])
-
-
 @dataclass(kw_only=True, eq=False)
-class ImageFolder(ImageDataModule):
-    """The images in a folder and its subfolders: shorter side resized to `image_size`, centre crop.
+class OwnImages(ImageDataModule):
+    """Images of the user's own: shorter side resized to `image_size`, centre crop.
 
-    The class of an image is the subfolder of the folder that it lies in; the classes are in the order of their names.
-    Where an image lies in the folder itself, or all lie in one subfolder, there are no labels.
-
-    Which images are held out depends on the seed and on their names, not on the order in which they are found.
+    Which are held out depends on the seed and on their names, not on the order in which they are found.
 
     Args:
         val_fraction: fraction of the images that is held out; at least one image is.
     """
 
-    name: str = "image_folder"
     root: str = field()
     image_size: int = field()
     channels: int = 3
@@ -46,6 +35,23 @@ class ImageFolder(ImageDataModule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("val_fraction", 0 < self.val_fraction < 1, "must lie between 0 and 1")
+
+    def in_split(self, split: Split, names: Iterable[str]) -> list[str]:
+        """Those of two names or more that belong to a split, sorted."""
+        order = sorted(names, key=lambda name: key_to_seed(self.seed, "held out", name))
+        held_out = min(max(round(len(order) * self.val_fraction), 1), len(order) - 1)
+        return sorted(order[:held_out] if split == "val" else order[held_out:])
+
+
+@dataclass(kw_only=True, eq=False)
+class ImageFolder(OwnImages):
+    """The images in a folder and its subfolders.
+
+    The class of an image is the subfolder of the folder that it lies in; the classes are in the order of their names.
+    Where an image lies in the folder itself, or all lie in one subfolder, there are no labels.
+    """
+
+    name: str = "image_folder"
 
     def classes(self) -> tuple[str, ...] | None:
         names = self._names()
@@ -62,7 +68,7 @@ class ImageFolder(ImageDataModule):
         return f"{self.name}-{digest(self.classes())}"
 
     def files(self, split: Split) -> list[Path]:
-        return [Path(self.root, name) for name in in_split(split, self._names(), self.seed, self.val_fraction)]
+        return [Path(self.root, name) for name in self.in_split(split, self._names())]
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedFiles, np.ndarray | None]:
         images, classes = DecodedFiles(files, self.channels, partial(fit, size=self.image_size)), self.classes()

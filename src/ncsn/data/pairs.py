@@ -1,6 +1,6 @@
 """A folder of images that are damaged already, each beside its original."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ncsn.data.decoding import EXTENSIONS, DecodedFiles, find_images, fit
-from ncsn.data.image_folder import in_split
-from ncsn.data.module import ImageDataModule, Split
+from ncsn.data.image_folder import OwnImages
+from ncsn.data.module import Split
 from ncsn.errors import DataError
 
 
@@ -53,29 +53,18 @@ class DecodedPairs(DecodedFiles):
 
 
 @dataclass(kw_only=True, eq=False)
-class Pairs(ImageDataModule):
+class Pairs(OwnImages):
     """The images in the folder `original`, and the same images damaged, by the same names, in `damaged`.
 
-    Names may differ in their endings, and subfolders are searched too. Of both, the shorter side is resized to
-    `image_size`, then the centre is cropped. Which pairs are held out depends on the seed and on their names.
+    Names may differ in their endings, and subfolders are searched too.
 
     Args:
         root: the folder that has the two.
-        val_fraction: fraction of the pairs that is held out; at least one pair is.
     """
 
     name: str = "pairs"
-    root: str = field()
-    image_size: int = field()
-    channels: int = 3
-    val_fraction: float = 0.1
 
     paired: ClassVar[bool] = True
-    cache_keys: ClassVar[tuple[str, ...]] = (*ImageDataModule.cache_keys, "seed", "val_fraction")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("val_fraction", 0 < self.val_fraction < 1, "must lie between 0 and 1")
 
     def files(self, split: Split) -> list[Path]:
         """The originals of a split, then as many damaged images, in the same order."""
@@ -85,7 +74,7 @@ class Pairs(ImageDataModule):
                 raise DataError(f"{here[name]}: has no partner; expected an image {Path(self.root, folder, name)}.*")
         if len(originals) < 2:
             raise DataError(f"{self.root}: expected at least two pairs of images, found {len(originals)}")
-        names = in_split(split, originals, self.seed, self.val_fraction)
+        names = self.in_split(split, originals)
         return [images[name] for images in (originals, damaged) for name in names]
 
     def read(self, split: Split, files: list[Path]) -> tuple[DecodedPairs, None]:

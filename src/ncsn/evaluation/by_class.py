@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ncsn.errors import ConfigError
 from ncsn.evaluation.features import Features
 from ncsn.evaluation.reference import statistics_of
 from ncsn.evaluation.scores import FEWEST, frechet_distance, short_count
@@ -23,6 +24,27 @@ def labels_of(settings: dict[str, Any] | None, count: int) -> Tensor | None:
     if "labels" not in task or not task["_target_"].endswith(".Generate"):
         return None
     return torch.tensor(labels_in_turn(task["labels"], count))
+
+
+def check_classes(task: dict[str, Any], names: Sequence[str] | None) -> None:
+    """Refuses samples that were drawn for other classes than a data set has.
+
+    Args:
+        task: the identity of the one that drew them.
+        names: of the data set's classes; None if it has none, and then there is nothing to compare.
+
+    Raises:
+        ConfigError: naming the first class that differs.
+    """
+    if names is None:
+        return
+    for label, name in zip(task.get("labels", ()), task.get("classes", ()), strict=False):
+        if name not in names[label : label + 1]:
+            there = f"is {names[label]}" if label < len(names) else f"is not there, of {len(names)}"
+            raise ConfigError(
+                f"data: the samples were drawn for class {label}, {name}, which in this data set {there}; name the "
+                "data set that the network was trained on"
+            )
 
 
 def scores_by_class(

@@ -22,7 +22,7 @@ from ncsn.data.module import Split
 from ncsn.data.transforms import flip, to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
-from ncsn.files import atomically, one_process_at_a_time
+from ncsn.files import is_whole, one_process_at_a_time, save_tensors
 from ncsn.random import Draws
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,7 @@ class Classifier(FeatureNetwork):
     def save(self, path: Path) -> None:
         """Writes weights and record, all or nothing; `torch.load(weights_only=True)` reads it."""
         state = {name: value.cpu() for name, value in self.state_dict().items()}
-        with atomically(path) as partial:
-            torch.save({"record": self.record, "state": state}, partial)
+        save_tensors({"record": self.record, "state": state}, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -109,6 +108,8 @@ class Classifier(FeatureNetwork):
             DataError: the file is damaged, or something else.
         """
         try:
+            if not is_whole(path):
+                raise ValueError("its checksum is of other content")
             saved = torch.load(path, map_location="cpu", weights_only=True)
             record = saved["record"]
             network = cls(*(record[key] for key in ("data", "image_size", "channels", "num_classes")))

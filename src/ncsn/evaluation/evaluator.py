@@ -14,10 +14,9 @@ import torch
 from lightning import Trainer
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.conditions import Label
 from ncsn.data import ImageDataModule
 from ncsn.data.module import Split
-from ncsn.evaluation.by_class import accuracy, drawn_for, labels_of, scores_by_class
+from ncsn.evaluation.by_class import accuracy, check_classes, drawn_for, labels_of, scores_by_class
 from ncsn.evaluation.classifier import Classifier
 from ncsn.evaluation.diagnostics import LOOKED_AT, Sets, class_shares, first_of, held_out_loss, memorisation
 from ncsn.evaluation.extraction import extract_shared
@@ -25,7 +24,7 @@ from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import Score, ScoreSettings, compute_scores
-from ncsn.files import atomically, digest, one_process_at_a_time, read_record, write_text
+from ncsn.files import copy, digest, one_process_at_a_time, read_record, write_text
 from ncsn.images import save_png
 
 
@@ -122,12 +121,16 @@ class Evaluator:
     def _channels(self) -> int | None:
         return None if self.data is None else self.data.channels
 
-    def try_out(self, shape: tuple[int, ...], count: int) -> None:
-        """What the network or the scores refuse of so many images of this shape is told before they are drawn.
+    def try_out(self, shape: tuple[int, ...], count: int, task: dict[str, Any] | None = None) -> None:
+        """What is refused of so many images of this shape is told before they are drawn.
+
+        Args:
+            task: the identity of the one that draws them, if that is known.
 
         Raises:
-            UserError: they do.
+            UserError: the network or the scores refuse them, or they are of other classes than the data.
         """
+        check_classes(task or {}, None if self.data is None else self.data.classes())
         real_shape, real_count = self.real
         ScoreSettings.suited_to(count, real_count)
         for size in {shape, real_shape}:
@@ -187,8 +190,7 @@ class Evaluator:
             return None
         for name in ("evaluation.json", "neighbours.png"):
             if (kept / name).is_file():
-                with atomically(folder / name) as partial:
-                    shutil.copyfile(kept / name, partial)
+                copy(kept / name, folder / name)
         return record
 
     def _protocol(self, images: ImageSet, origin: Origin, against: Network | None) -> dict[str, Any]:
@@ -233,9 +235,7 @@ class Evaluator:
         names = None if self.data is None else self.data.classes()
         if self.data is None or labels is None or names is None:
             return None
-        condition = None if origin.score is None else origin.score.condition
-        known = tuple(condition.names) if isinstance(condition, Label) else ()
-        if int(labels.max()) >= len(names) or known not in ((), names):
+        if int(labels.max()) >= len(names):
             return None
         of_split = self.reference in ("train", "val")
         real = self.data.labels("train" if self.reference == "train" else "val") if of_split else None

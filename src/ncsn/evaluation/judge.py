@@ -27,10 +27,11 @@ from ncsn.evaluation.restoration import (
     scores_of_originals,
 )
 from ncsn.files import digest, one_process_at_a_time, read_record, write_text
-from ncsn.images import to_uint8
+from ncsn.images import Picture, grid, save_png, to_uint8
 from ncsn.random import Draws
 from ncsn.sampling.tasks import Restore
 from ncsn.sampling.tasks.damaged import chosen_damage
+from ncsn.sampling.tasks.restore import SHOWN
 
 DAMAGED, ORIGINALS = "damaged", "originals"  # names of methods
 
@@ -78,7 +79,7 @@ class Judge:
         self.device = trainer.strategy.root_device
 
     def __call__(self, methods: list[Restored], seconds: dict[str, float]) -> dict[str, Any] | None:
-        """Writes `evaluation.json` beside the images of the first method and returns it; None on later processes.
+        """Writes `evaluation.json` and `methods.png` beside the images of the first method; None on later processes.
 
         What was judged before by the same protocol is not judged again, as with `Evaluator`.
 
@@ -101,7 +102,17 @@ class Judge:
             if record is None or not first:
                 return None
             write_text(folder / "evaluation.json", json.dumps(record, indent=2))
+            save_png(self._picture(methods), folder / "methods.png")
         return record
+
+    def _picture(self, methods: list[Restored]) -> Picture:
+        """A row for each of the first images: damaged; all samples of the first method, one of others; original."""
+        count, columns = min(len(self.task.given), SHOWN), self.task.measured[:SHOWN, None]
+        for number, method in enumerate(methods):
+            samples = next(method.images.batches(count * self.task.count)).unflatten(0, (count, -1)) / 255
+            columns = torch.cat([columns, samples if number == 0 else samples[:, :1]], dim=1)
+        columns = torch.cat([columns, self.task.original[:SHOWN, None]], dim=1)
+        return grid(columns.flatten(0, 1), columns.shape[1])
 
     def _protocol(self, methods: list[Restored]) -> dict[str, Any]:
         """What the record depends on."""

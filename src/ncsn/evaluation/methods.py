@@ -69,6 +69,8 @@ def check_restoring(config: DictConfig) -> None:
             raise ConfigError(
                 f"{key}={config[key]}: does not go with task=restore, which compares with the originals"
             )
+    if config.task.get("num_images") != config.num_images:
+        raise ConfigError(f"task.num_images={config.task.num_images}: here it is num_images={config.task.num_images}")
     if config.task.get("damaged"):
         raise ConfigError("task.damaged=true: has no originals to compare with; ncsn sample restores such images")
     if config.task.get("size", "network") != "network":

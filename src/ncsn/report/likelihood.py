@@ -1,4 +1,4 @@
-"""Bits per dimension under the networks of a run: of held-out images, and of others beside them."""
+"""Bits per dimension under the networks of a run, and their bounds: of held-out images, and of others beside them."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from ncsn.report.charts import Chart, Line, bar_chart, level_colours, line_chart
 from ncsn.report.elements import Fact, Heading, as_node, checksum_of, known, setting, weights_in_words
 from ncsn.report.numbers import in_digits, in_words, node_in_words
 from ncsn.runs.contents import Contents
-from ncsn.runs.likelihoods import Bits, Likelihood, LikelihoodRecord
+from ncsn.runs.likelihoods import Bits, BoundRecord, Likelihood, LikelihoodRecord
 
 BINS = 60
 LOG_FROM = 4.0  # the largest value over the least from which on the axis is logarithmic
@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the network of a checkpoint finds of several sets of images by one protocol."""
+    """What the network of a checkpoint finds of several sets of images."""
 
     heading: Heading
     columns: list[str]
@@ -38,7 +38,8 @@ def likelihood(run: Contents) -> list[Found] | None:
         protocol = found.record.protocol
         key = repr([protocol.get(name) for name in sorted(protocol) if name not in ("images", "batch_size")])
         groups.setdefault(key, []).append(found)
-    return [_found(sorted(group, key=_place)) for group in groups.values()] or None
+    bounds = [_bound(record) for record in run.bounds]
+    return [*(_found(sorted(group, key=_place)) for group in groups.values()), *bounds] or None
 
 
 def _place(found: Likelihood) -> tuple[int, float]:
@@ -50,20 +51,42 @@ def _place(found: Likelihood) -> tuple[int, float]:
 
 def _found(group: list[Likelihood]) -> Found:
     first = group[0].record
-    checkpoint = first.checkpoint
-    step, weights = checkpoint.get("step"), checkpoint.get("weights")
-    title = f"Step {in_digits(step)}" if isinstance(step, int) else str(checkpoint.get("path", ""))
-    title += f", {weights_in_words(weights)} weights" if weights else ""
     columns = ["Images", "Bits per dimension", "Standard error", "Evaluations per image", "Error of the solver"]
     rows = [Row(found.record.likelihood.of, _values(found.record)) for found in group]
     charts = [histogram(group), *(_by_class(found.record) for found in group)]
     return Found(
-        Heading(title, str(checkpoint.get("path", ""))),
+        _heading(first.checkpoint),
         columns,
         rows,
         [chart for chart in charts if chart is not None],
-        _protocol(first.protocol, first.likelihood, checkpoint),
+        _protocol(first.protocol, first.likelihood, first.checkpoint),
     )
+
+
+def _bound(record: BoundRecord) -> Found:
+    bound, protocol, checkpoint = record.bound, record.protocol, record.checkpoint
+    terms = {"Prior": bound.prior, "Diffusion": bound.diffusion, "Decoder": bound.decoder}
+    values = {
+        "Images": in_digits(bound.images),
+        "Variational bound": in_digits(sum(terms.values())),
+        "Standard error": "" if bound.standard_error is None else in_digits(bound.standard_error, digits=2),
+        **{name: in_digits(value) for name, value in terms.items()},
+        "Evaluations per image": in_digits(bound.evaluations),
+    }
+    facts = [
+        Fact("Dimensions", in_digits(bound.dimensions)),
+        Fact("Levels of the ladder", in_words(protocol.get("levels"))),
+        Fact("Estimator", node_in_words(as_node(protocol.get("estimator")))),
+        Fact("Grey levels k at", in_words(protocol.get("grey_levels_at"))),
+        *_network(protocol, checkpoint),
+    ]
+    return Found(_heading(checkpoint), list(values), [Row(bound.of, list(values.values()))], [], known(facts))
+
+
+def _heading(checkpoint: dict[str, Any]) -> Heading:
+    step, weights, path = (checkpoint.get(key) for key in ("step", "weights", "path"))
+    title = f"Step {in_digits(step)}" if isinstance(step, int) else str(path or "")
+    return Heading(title + (f", {weights_in_words(weights)} weights" if weights else ""), str(path or ""))
 
 
 def _values(record: LikelihoodRecord) -> list[str]:
@@ -132,8 +155,14 @@ def _protocol(protocol: dict[str, Any], bits: Bits, checkpoint: dict[str, Any]) 
             Fact("Vectors per image", f"{vectors}, {protocol.get('projection')}" if vectors else ""),
             Fact("Solver", node_in_words(as_node(protocol.get("solver")))),
             Fact("Prior", f"Gaussian of the moments of {prior.get('name')} {prior.get('split')}, and σ₁²"),
-            Fact("Checkpoint", str(checkpoint.get("path", "")), checksum=checksum_of(checkpoint.get("sha256"))),
-            setting("Weights", checkpoint, "weights", weights_in_words),
-            setting("Seed", protocol, "seed"),
+            *_network(protocol, checkpoint),
         ]
     )
+
+
+def _network(protocol: dict[str, Any], checkpoint: dict[str, Any]) -> list[Fact]:
+    return [
+        Fact("Checkpoint", str(checkpoint.get("path", "")), checksum=checksum_of(checkpoint.get("sha256"))),
+        setting("Weights", checkpoint, "weights", weights_in_words),
+        setting("Seed", protocol, "seed"),
+    ]

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ncsn.report.charts import FIRST, SECOND, THIRD, Chart, Line, line_chart
-from ncsn.report.elements import Fact, Heading, heading_of
+from ncsn.report.elements import Fact, Heading, Picture, heading_of, picture_of
 from ncsn.report.numbers import in_digits
 from ncsn.report.scores import label, protocol
 from ncsn.runs.contents import Contents, Restoration
@@ -19,9 +19,10 @@ class Row(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A folder of restored images: a row for each method, and what the scores depend on."""
+    """A folder of restored images: a picture, a row for each method, and what the scores depend on."""
 
     heading: Heading
+    picture: Picture | None
     columns: list[str]
     rows: list[Row]
     charts: list[Chart]
@@ -43,8 +44,15 @@ def restoration(run: Contents) -> list[Judged] | None:
         columns = [*map(label, names), "Network evaluations"]
         about = [Fact("Damage", found.damage), Fact("Samples per image", in_digits(found.samples_per_image))]
         facts = [*about, *protocol(folder.evaluation)]
-        folders.append(Judged(heading_of(folder), columns, rows, [chart] if chart else [], facts))
+        path = folder.picture("methods.png")
+        picture = picture_of(path, _caption(found)) if path else None
+        folders.append(Judged(heading_of(folder), picture, columns, rows, [chart] if chart else [], facts))
     return folders or None
+
+
+def _caption(found: Restoration) -> str:
+    ours, *others = (method.name for method in found.methods[1:-1])
+    return f"in each row: damaged; {', '.join([f'{ours} ({found.samples_per_image})', *others])}; original"
 
 
 def _by_quality(found: Restoration) -> Chart | None:

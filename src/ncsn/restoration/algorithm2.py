@@ -4,7 +4,8 @@ What is known is put back after every step, with the noise that the chain has th
 known one only as far as the noise of its level lets it, and few steps leave it little time to adapt: it fits the
 known part less well than samples of the conditional density would. With many steps per level (`AnnealedLangevin`) the
 chain settles at every level, and this bias goes. Noise drawn once for all levels leaves more of it than noise drawn
-anew for each, with deterministic samplers as well.
+anew for each, with deterministic samplers as well. These keep it however many steps they take; `DDPM`, which draws
+noise in every step, has less of it.
 """
 
 from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ncsn.errors import DataError
 from ncsn.files import read_yaml
-from ncsn.runs.likelihoods import Likelihood, read_likelihoods
+from ncsn.runs.likelihoods import BoundRecord, Likelihood, read_bounds, read_likelihoods
 from ncsn.runs.reading import WAY_OUT, damaged, read_json_as
 
 Node = dict[str, Any]
@@ -160,6 +160,7 @@ class Contents:
     pictures: dict[int, Path]
     samples: list[Samples]
     likelihoods: list[Likelihood]
+    bounds: list[BoundRecord]
     curve: Curve | None
 
     def node(self, key: str) -> Node:
@@ -189,9 +190,10 @@ class Contents:
             pictures=_pictures(path / "pictures"),
             samples=[_read_samples(folder) for folder in sorted((path / "samples").glob("*")) if folder.is_dir()],
             likelihoods=read_likelihoods(path / "likelihood"),
+            bounds=read_bounds(path / "bound"),
             curve=read_json_as(path / "evaluation" / "curve.json", Curve),
         )
-        drawn = run.pictures or run.samples or run.likelihoods
+        drawn = run.pictures or run.samples or run.likelihoods or run.bounds
         if not (run.config or run.record or run.result or run.metrics or drawn or run.curve):
             raise DataError(f"{path}: not a run's folder: none of config.yaml, metrics.csv, samples/… is in it")
         return run

@@ -1,6 +1,8 @@
 """Metrics as one CSV file that a resumed run goes on writing."""
 
 import csv
+import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +10,53 @@ from lightning.pytorch.loggers import CSVLogger as LightningCSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
+from ncsn.files import write_text
+
+log = logging.getLogger(__name__)
+
 
 class _Writer(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         """Lightning deletes an earlier file here; it is kept."""
-        path = Path(self.metrics_file_path)
-        if path.is_file():
-            with path.open(newline="") as file:
-                self.metrics_keys = list(next(csv.reader(file), []))
+        self.metrics_keys = self._read()[0]
         self.fresh = True
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
         if self.fresh and step is not None:
-            self._drop_rows_from(step)
-        self.fresh = False
+            self.keep_until(step - 1)
         super().log_metrics(metrics_dict, step)
 
-    def _drop_rows_from(self, step: int) -> None:
-        """A run that continues from a checkpoint repeats the steps that came after it."""
+    def keep_until(self, step: int) -> list[dict[str, str]]:
+        """Drops the rows after a step, which a run that continues from its checkpoint repeats; returns the others."""
+        self.fresh = False
+        keys, rows = self._read()
+        kept = [row for row in rows if int(row["step"]) <= step]
+        if keys:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, keys)
+            writer.writeheader()
+            writer.writerows(kept)
+            write_text(Path(self.metrics_file_path), text.getvalue())
+        return kept
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        """Columns and whole rows; what is no such file is moved away, and another begins."""
         path = Path(self.metrics_file_path)
         if not path.is_file():
-            return
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        partial = path.with_name(f".{path.name}")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.metrics_keys)
-            writer.writeheader()
-            writer.writerows(row for row in rows if int(row["step"] or step) < step)  # a row cut short has none
-        partial.replace(path)
+            return [], []
+        try:
+            lines = path.read_bytes().decode().splitlines(keepends=True)
+            reader = csv.DictReader(line for line in lines if line.endswith("\n"))  # the last may be cut short
+            rows = [row for row in reader if None not in row and None not in row.values()]
+            keys = list(reader.fieldnames or [])
+            if (keys and "step" not in keys) or not all(row["step"].isdecimal() for row in rows):
+                raise ValueError("not every row has a step")
+        except (ValueError, csv.Error) as error:
+            aside = path.with_name("metrics_damaged.csv")
+            log.warning(f"{path}: damaged ({' '.join(str(error).split())}); kept as {aside.name}, and begun anew")
+            path.replace(aside)
+            return [], []
+        return keys, rows
 
 
 class CSVLogger(LightningCSVLogger):
@@ -52,6 +72,11 @@ class CSVLogger(LightningCSVLogger):
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = _Writer(self.log_dir)
         return self._experiment
+
+    def go_on_after(self, step: int) -> set[str]:
+        """Drops the rows after a step, and tells which columns have a value at it; on the first process alone."""
+        rows: list[dict[str, str]] = self.experiment.keep_until(step) or []
+        return {key for row in rows if int(row["step"]) == step for key, value in row.items() if value}
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The run's folder holds the configuration already."""

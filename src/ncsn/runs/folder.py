@@ -35,7 +35,7 @@ from typing import Any
 import yaml
 
 from ncsn.errors import ConfigError, DataError
-from ncsn.files import one_process_at_a_time, read_record, read_yaml, write_text
+from ncsn.files import one_process_at_a_time, read_record, read_yaml, remove_partial, write_text
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,14 @@ class Run:
             ConfigError: another process is at it.
         """
         with one_process_at_a_time(self.path / "run", wait=False) as held:
-            if not held:
+            if held is False:
                 raise ConfigError(
                     f"{self.path}: another process trains in this folder; wait for its end, or start another "
                     "run, under another name (name=…) or in another second"
                 )
+            if held:
+                remove_partial(self.path)
+                remove_partial(self.checkpoint_folder)
             yield
 
 

@@ -1,4 +1,4 @@
-"""Likelihoods in a run's folder, for the report."""
+"""Likelihoods and their variational bounds in a run's folder, for the report."""
 
 import math
 from dataclasses import dataclass
@@ -55,6 +55,39 @@ class Likelihood:
 
     record: LikelihoodRecord
     bits: list[float]
+
+
+@dataclass
+class Terms:
+    """The bound of a set of images by its terms, in bits per dimension; see `ncsn.evaluation.bound`."""
+
+    of: str
+    standard_error: float | None
+    prior: float
+    diffusion: float
+    decoder: float
+    dimensions: int
+    images: int
+    evaluations: float
+
+
+@dataclass
+class BoundRecord:
+    """`bound.json`."""
+
+    protocol: Node
+    checkpoint: Node
+    bound: Terms
+
+
+def read_bounds(folder: Path) -> list[BoundRecord]:
+    """The finished ones of a folder `bound/`, in the order of the names.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    records = (read_json_as(path, BoundRecord) for path in sorted(folder.glob("*/bound.json")))
+    return [record for record in records if record]
 
 
 def read_likelihoods(folder: Path) -> list[Likelihood]:

@@ -105,12 +105,13 @@ def draw_into(
     drawing = Drawing(task, folder, batch_size, seed, frames)
     with folder.locked() if trainer.is_global_zero else nullcontext():
         # Several processes have to agree on what is missing, and may not have been started yet.
-        if trainer.world_size > 1 or drawing.missing():
+        missing = trainer.world_size > 1 or bool(drawing.missing())
+        if missing:
             trainer.predict(drawing, return_predictions=False)
             trainer.strategy.barrier("drawn")  # before the first process puts the batches of all together
         else:
             log.info("all samples are there already")
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and (missing or not folder.is_assembled(task, format)):
             folder.assemble(len(drawing.batches), format, task)
         trainer.strategy.barrier("assembled")  # before others read what the first process has put together
 

@@ -3,7 +3,8 @@
 <run folder>/samples/step_0005000_ema_1f3a…/
     settings.json     all that the samples depend on; its hash names the folder
     batches/00000.npy uint8 (B, H, W, C), written when the batch is done
-    grid.png          the first of them; where images were given, one row for each: measured, samples, original if any
+    grid.png          the first of them; where images were given, a row for each, 16 at most: measured, samples,
+                      original if any
     samples.npz       all of them, key arr_0; or images/00000.png, …
                       where images were given, these too: keys measured and, where there is one, original; or folders
     trajectory.png, trajectory.gif
@@ -27,7 +28,16 @@ import torch
 from torch import Tensor
 
 from ncsn.errors import ConfigError, DataError, shown
-from ncsn.files import atomically, digest, one_process_at_a_time, read_json, write_text
+from ncsn.files import (
+    atomically,
+    digest,
+    is_whole,
+    one_process_at_a_time,
+    read_json,
+    remove_partial,
+    seal,
+    write_text,
+)
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.runs.folder import Run
 from ncsn.sampling.tasks import Encode, Task
@@ -84,12 +94,17 @@ class SampleFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Waits until no other process draws into this folder, and keeps others out."""
-        with one_process_at_a_time(self.path / "samples"):
+        with one_process_at_a_time(self.path / "samples") as held:
+            if held:
+                remove_partial(self.path)
+                remove_partial(self.path / "batches")
             yield
 
     def is_done(self, number: int, size: int, *, exact: bool = False) -> bool:
         """Whether batch `number` is there, with `size` images, and what `save_exact` keeps; a damaged one is not."""
         try:
+            if not is_whole(self._batch(number)) or (exact and not is_whole(self._exact(number))):
+                return False
             batch = np.lib.format.open_memmap(self._batch(number), mode="r")
             both = np.lib.format.open_memmap(self._exact(number), mode="r") if exact else None
         except Exception:  # headers that are damaged fail in many ways
@@ -99,13 +114,11 @@ class SampleFolder:
 
     def save_batch(self, number: int, images: np.ndarray) -> None:
         """Keeps a finished batch, uint8 (B, H, W, C)."""
-        with atomically(self._batch(number)) as partial, partial.open("wb") as file:
-            np.save(file, images)
+        _save(images, self._batch(number))
 
     def save_exact(self, number: int, start: Tensor, end: Tensor) -> None:
         """Keeps where the chains of a batch started and ended, (B, C, H, W), in float32."""
-        with atomically(self._exact(number)) as partial, partial.open("wb") as file:
-            np.save(file, torch.stack([start, end]).float().cpu().numpy())
+        _save(torch.stack([start, end]).float().cpu().numpy(), self._exact(number))
 
     def save_trajectory(self, frames: list[Tensor]) -> None:
         """A strip, one row per sample and its columns along the chain (Fig. 4), and the same as a GIF.
@@ -116,6 +129,11 @@ class SampleFolder:
         rows = torch.stack(frames, dim=1).flatten(0, 1)
         save_png(grid(rows, num_columns=len(frames)), self.path / "trajectory.png")
         save_gif([grid(frame) for frame in frames], self.path / "trajectory.gif")
+
+    @property
+    def archive(self) -> Path:
+        """All samples in one file."""
+        return self.path / "samples.npz"
 
     @property
     def picture(self) -> Path:
@@ -132,6 +150,16 @@ class SampleFolder:
         """Of task=encode, how far what came back is from the originals."""
         return self.path / "round_trip.json"
 
+    def is_assembled(self, task: Task, format: Format) -> bool:
+        """Whether `assemble` was done with these batches, so that a folder on a read-only disk needs nothing more."""
+        encoded = not isinstance(task, Encode) or (is_whole(self.latents) and self.round_trip.is_file())
+        if not (encoded and self.picture.is_file()):
+            return False
+        if format == "npz":
+            return is_whole(self.archive)
+        names = {"images": task.num_chains} | {name: len(images) for name, images in task.beside.items()}
+        return all(len(list((self.path / name).glob("*.png"))) == count for name, count in names.items())
+
     def assemble(self, num_batches: int, format: Format, task: Task) -> None:
         """Puts the batches together, as `samples.npz` or as `images/*.png`, and draws the picture of the first."""
         batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
@@ -140,7 +168,7 @@ class SampleFolder:
             beside["latent"] = self._assemble_latents(num_batches, task)
         if format == "npz":
             whole = {"arr_0": batches} | {name: [array] for name, array in beside.items()}
-            self._save_npz(self.path / "samples.npz", whole)
+            self._save_npz(self.archive, whole)
         else:
             for name, arrays in {"images": batches, **{name: [array] for name, array in beside.items()}}.items():
                 for number, image in enumerate(image for batch in arrays for image in batch):
@@ -184,6 +212,13 @@ class SampleFolder:
                     np.lib.format.write_array_header_1_0(file, header)
                     for batch in batches:
                         file.write(batch.tobytes())
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with atomically(path) as partial:
+        with partial.open("wb") as file:
+            np.save(file, array)
+        seal(partial)
 
 
 def _as_images(pixels: np.ndarray) -> Tensor:

@@ -36,7 +36,7 @@ def build_model(config: DictConfig) -> ScoreModel:
         scheduler=build(config.scheduler, "scheduler"),
         condition=None if condition is None else build(condition, "condition"),
         seed=config.seed,
-        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        config=plain(config),
     )
     if config.compile:
         if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:
@@ -82,6 +82,13 @@ def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Call
         for name, node in ((str(name), node) for name, node in config.callbacks.items())
         if node is not None and name not in hidden
     ]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, without interpolations."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 class _StandIn:

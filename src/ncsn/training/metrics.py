@@ -6,7 +6,10 @@ from typing import Any, cast
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loops.evaluation_loop import RestartStage
 from torch import Tensor
+
+from ncsn.runs.csv_logger import CSVLogger
 
 
 class Metrics(Callback):
@@ -23,13 +26,23 @@ class Metrics(Callback):
         if max_groups < 1:
             raise ValueError(f"max_groups={max_groups}: must be at least 1")
         self.max_groups = max_groups
+        self.logged: dict[str, float] = {}  # the last that was, in training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, WandbLogger):  # whose summary is the last value otherwise
                 logger.experiment.define_metric("val/loss", step_metric="trainer/global_step", summary="min")
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a step logs reaches the logger after the step was saved, and a kill may come between."""
+        return {"logged": self.logged}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.logged = state_dict["logged"]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step:
+            self._complete(trainer)
         self._start("train", pl_module)
         self.images, self.since, self.logged_step = 0, time.perf_counter(), trainer.global_step
 
@@ -46,6 +59,7 @@ class Metrics(Callback):
         metrics["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         metrics["images_per_second"] = self.images / (now - self.since)
         metrics["step"] = float(step)
+        self.logged = metrics
         pl_module.log("loss", metrics["train/loss"], prog_bar=True, logger=False)
         pl_module.log_dict(metrics)
         self._start("train", pl_module)
@@ -72,6 +86,20 @@ class Metrics(Callback):
         pl_module.log_dict(metrics | {"step": float(trainer.global_step)})
         if hasattr(self, "since"):  # validation is no part of the training speed
             self.since += time.perf_counter() - self.validation_since
+
+    def _complete(self, trainer: Trainer) -> None:
+        """Has metrics.csv hold all of the step that was saved, if the run was killed before it did."""
+        step, csv = trainer.global_step, next((c for c in trainer.loggers if isinstance(c, CSVLogger)), None)
+        if csv is None:
+            return
+        there = trainer.strategy.broadcast(csv.go_on_after(step))
+        if "train/loss" not in there and self.logged.get("step") == step:
+            row: dict[str, Tensor | float] = {name: torch.tensor(value) for name, value in self.logged.items()}
+            csv.log_metrics(row, step)
+        if "val/loss" not in there:
+            validation = trainer.fit_loop.epoch_loop.val_loop
+            validation.restarting = False
+            validation._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # if it is due, it is begun anew
 
     def _start(self, stage: str, pl_module: LightningModule) -> None:
         setattr(self, stage, torch.zeros(2, len(_sigmas(pl_module)), device=pl_module.device))

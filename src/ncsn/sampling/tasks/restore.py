@@ -19,6 +19,8 @@ from ncsn.sampling.tasks.images import fingerprint, read_images
 from ncsn.sampling.tasks.masks import box, by_name, check_fraction, read_mask
 from ncsn.sampling.tasks.task import Task
 
+SHOWN = 16  # images with their samples, in a picture
+
 
 @dataclass(kw_only=True, eq=False)
 class OfImages(Task):
@@ -64,7 +66,7 @@ class OfImages(Task):
 
     def picture(self, samples: Tensor) -> tuple[Tensor, int]:
         count = min(self.count, len(samples))
-        rows = samples[: len(samples) // count * count].unflatten(0, (-1, count))
+        rows = samples[: min(len(samples) // count, SHOWN) * count].unflatten(0, (-1, count))
         measured, *original = (images[: len(rows), None] for images in self.beside.values())
         columns = [measured, rows, *original]
         return torch.cat(columns, dim=1).flatten(0, 1), count + len(self.beside)

@@ -109,7 +109,11 @@ class Task(ABC):
         others = ("score", "sampler", "solver", "label", "guidance")
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         target = f"ncsn.sampling.tasks.{type(self).__name__}"
-        labels = {"labels": self.labels, "guidance": float(self.guidance)} if self.labels else {}
+        labels: dict[str, Any] = {}
+        if self.labels:
+            labels = {"labels": self.labels, "guidance": float(self.guidance)}
+            names = self.score.condition.names if isinstance(self.score.condition, Label) else ()
+            labels |= {"classes": [names[label] for label in self.labels]} if names else {}
         return {"_target_": target} | given | {"num_samples": self.count} | labels | self.settings
 
     @property

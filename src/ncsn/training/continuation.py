@@ -1,0 +1,64 @@
+"""Which checkpoint a run goes on from."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ncsn.checkpoint.reading import check_resumable
+from ncsn.errors import ConfigError, DataError
+from ncsn.runs.folder import Run, global_rank
+
+log = logging.getLogger(__name__)
+
+
+def checkpoint_to_resume(
+    run: Run, resume: bool | str | None, config: dict[str, Any], *, in_sweep: bool
+) -> Path | None:
+    """The newest good checkpoint, which training goes on from; it is one of this network and these noise levels.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is of another network.
+    """
+    candidates = run.checkpoints()[::-1]
+    if isinstance(resume, str) and Path(resume).is_file():
+        candidates = [Path(resume)]
+    elif not candidates and isinstance(resume, str):
+        raise ConfigError(f"resume={resume}: holds no checkpoint (checkpoints/step_*.ckpt); start it again without")
+    elif candidates and not resume and not in_sweep:
+        if global_rank():  # whose folder is the working folder, until it resumes
+            return None
+        raise ConfigError(
+            f"hydra.run.dir={run.path}: holds a run already; go on with it (resume=true) or name another"
+        )
+    for checkpoint in candidates:
+        try:
+            before = check_resumable(checkpoint)
+        except DataError as error:
+            if checkpoint is candidates[-1]:
+                raise
+            log.warning(f"{error}; the run goes on from the checkpoint before")
+            continue
+        _check_same_model(before, config)
+        return checkpoint
+    return None
+
+
+def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """A checkpoint continues only with the network, noise levels, condition and optimiser it was trained with."""
+    for group in ("model", "noise"):
+        if not isinstance(before.get(group), dict):
+            raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
+        for key in before[group].keys() | now[group].keys():
+            old, new = before[group].get(key), now[group].get(key)
+            if old != new:
+                raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
+    for group, key in (
+        ("condition", "_target_"),
+        ("condition", "names"),
+        ("data", "attribute"),
+        ("optimizer", "_target_"),
+        ("scheduler", "max_time"),
+    ):
+        old, new = ((config.get(group) or {}).get(key) for config in (before, now))
+        if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
+            raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")

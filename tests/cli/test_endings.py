@@ -1,0 +1,222 @@
+"""Runs that end before they are done, by a signal or because they blow up, lose nothing and say how to go on."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from ncsn.sampling.folder import SampleFolder
+from ncsn.training.checkpoints import Checkpoints
+from ncsn.training.metrics import Metrics
+from ncsn.training.module import ScoreModel
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., Any]
+QUIET = "trainer.enable_progress_bar=false"
+
+
+def at_step(number: int, change: Callable[[ScoreModel, dict[str, Any]], object], patch: pytest.MonkeyPatch) -> None:
+    """Has `change` done to the outputs of a step."""
+    step = ScoreModel.training_step
+
+    def changed(self: ScoreModel, batch: Any, batch_idx: int) -> dict[str, Any]:
+        outputs = step(self, batch, batch_idx)
+        if self.global_step + 1 == number:
+            change(self, outputs)
+        return outputs
+
+    patch.setattr(ScoreModel, "training_step", changed)
+
+
+def assert_the_same(folder: Path, other: Path) -> None:
+    """The weights at the end, and all that was logged on the way but the speed."""
+    ends = [torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (folder, other)]
+    for key in ("state_dict", "current_model_state", "optimizer_states", "global_step"):
+        torch.testing.assert_close(ends[0][key], ends[1][key], rtol=0, atol=0)
+    rows = []
+    for path in (folder, other):
+        with (path / "metrics.csv").open(newline="") as file:
+            found = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+        rows.append(sorted(found, key=lambda row: (int(row["step"]), row["val/loss"])))
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGINT, 5)])
+def test_a_signal_ends_a_training_at_a_checkpoint_that_goes_on_as_if_nothing_had_been(
+    number: signal.Signals,
+    step: int,
+    trained: Path,
+    call: Command,
+    tiny: list[str],
+    only_run: Command,
+    tmp_path: Path,
+) -> None:
+    before = signal.getsignal(number)
+
+    def send(*_: Any) -> None:
+        os.kill(os.getpid(), number)
+        assert signal.getsignal(number) == signal.SIG_DFL  # a second one ends it at once
+
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(step, send, patch)
+        outcome = call("train", *tiny, QUIET, cwd=tmp_path, check=False)
+    folder = only_run(tmp_path)
+    assert outcome.status == 128 + number
+    assert (
+        outcome.err == f"interrupted by {number.name}; step_{step:07d}.ckpt is there to go on from: resume={folder}\n"
+    )
+    assert json.loads((folder / "result.json").read_text())["status"] == "interrupted"
+    assert signal.getsignal(number) is before
+    call("train", f"resume={folder}", cwd=tmp_path)
+    assert_the_same(folder, trained)
+
+
+def test_a_signal_ends_sampling_with_one_line(
+    trained: Path, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    save = SampleFolder.save_batch
+
+    def interrupted(self: SampleFolder, number: int, images: Any) -> None:
+        save(self, number, images)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SampleFolder, "save_batch", interrupted)
+    arguments = (f"ckpt={folder}", "num_samples=4", "batch_size=2", "trainer.accelerator=cpu")
+    outcome = call("sample", *arguments, cwd=tmp_path, check=False)
+    assert outcome.status == 130
+    assert outcome.err.splitlines()[-1] == "interrupted by SIGINT"
+    assert "Traceback" not in outcome.err
+    monkeypatch.setattr(SampleFolder, "save_batch", save)
+    assert "1 of 2 batches are there already" in call("sample", *arguments, cwd=tmp_path).out
+
+
+def not_a_number(model: ScoreModel, outputs: dict[str, Any]) -> None:
+    outputs["losses"][3] = torch.nan
+    outputs["level"][3] = 1
+    outputs["loss"] = outputs["loss"] + torch.nan
+
+
+def steep(model: ScoreModel, outputs: dict[str, Any]) -> None:
+    total = next(iter(model.parameters())).sum()
+    outputs["loss"] = outputs["loss"] + (total - total.detach()).abs().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (not_a_number, r"the loss is not finite (at σ = 0.1)"),
+        (steep, "the gradient is not finite (largest loss at σ ="),
+    ],
+)
+def test_a_training_that_blows_up_stops_and_keeps_what_was_good(
+    change: Any, message: str, trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(5, change, patch)
+        outcome = call("train", *tiny, "trainer.log_every_n_steps=50", cwd=tmp_path, check=False)
+    folder = only_run(tmp_path)
+    assert outcome.status == 2
+    told = outcome.err.splitlines()[-1]
+    assert told.startswith(f"error: step 5: {message}")  # below the bar
+    assert "learning rate of 0.001; the checkpoints before are good: go on from them with trainer.grad" in told
+    assert f"(resume={folder})" in told
+    assert sorted(p.name for p in folder.glob("checkpoints/step_*")) == ["step_0000002.ckpt", "step_0000004.ckpt"]
+    assert (folder / "checkpoints" / "last.ckpt").resolve().name == "step_0000004.ckpt"
+    assert json.loads((folder / "result.json").read_text())["status"] == "failed"
+    if change is steep:  # and again
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(6, change, patch)
+            outcome = call("train", f"resume={folder}", cwd=tmp_path, check=False)
+        assert outcome.err.splitlines()[-1].startswith("error: step 6: ")
+        assert json.loads((folder / "result.json").read_text())["status"] == "failed"
+    call("train", f"resume={folder}", cwd=tmp_path)
+    last = [torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (folder, trained)]
+    torch.testing.assert_close(last[0]["state_dict"], last[1]["state_dict"], rtol=0, atol=0)
+
+
+def full_disk(at: str, patch: pytest.MonkeyPatch) -> None:
+    """Has the disk be full when a file is written whose name has `at` in it."""
+
+    def sync(path: Path) -> None:
+        if at in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr("ncsn.files._sync", sync)
+
+
+def test_on_a_full_disk_what_is_complete_is_kept_and_goes_on_later(
+    trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        full_disk("step_0000004.ckpt", patch)
+        outcome = call("train", *tiny, QUIET, cwd=tmp_path, check=False)
+    folder = only_run(tmp_path)
+    path = folder / "checkpoints" / "step_0000004.ckpt"
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"error: {path}: cannot be written (No space left on device); what is complete is ")
+    assert len(outcome.err.splitlines()) == 1
+    assert sorted(p.name for p in path.parent.iterdir()) == ["last.ckpt", "step_0000002.ckpt"]
+    call("train", f"resume={folder}", cwd=tmp_path)
+    assert_the_same(folder, trained)
+
+    arguments = ("sample", f"ckpt={folder}", "num_samples=4", "batch_size=2", "trainer.accelerator=cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        full_disk("00001.npy", patch)
+        outcome = call(*arguments, cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert "batches/00001.npy: cannot be written (No space left" in outcome.err.splitlines()[-1]
+    assert "1 of 2 batches are there already" in call(*arguments, cwd=tmp_path).out
+
+    def refuse() -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ncsn.files.uuid", SimpleNamespace(uuid4=refuse))  # nothing can be written any more
+        assert "all samples are there already" in call(*arguments, cwd=tmp_path).out
+
+
+@pytest.mark.parametrize("cut", [(Checkpoints, "on_train_batch_end"), (Metrics, "on_validation_epoch_end")])
+def test_a_kill_after_a_checkpoint_loses_no_row(
+    cut: tuple[type, str], trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    original = getattr(*cut)
+
+    def killed(self: Any, trainer: Any, *arguments: Any) -> None:
+        original(self, trainer, *arguments) if cut[0] is Checkpoints else None
+        if trainer.global_step == 3:
+            raise KeyError("killed")
+
+    arguments = [*tiny, QUIET, "callbacks.checkpoint.every_n_train_steps=3"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*cut, killed)
+        with pytest.raises(KeyError):
+            call("train", *arguments, cwd=tmp_path)
+    folder = only_run(tmp_path)
+    assert [path.name for path in folder.glob("checkpoints/step_*")] == ["step_0000003.ckpt"]
+    call("train", f"resume={folder}", cwd=tmp_path)
+    assert_the_same(folder, trained)
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
+    call: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    now = datetime.now()
+    taken = [(now + timedelta(seconds=s)).strftime("%Y-%m-%d_%H-%M-%S") for s in range(300)]
+    for name in taken:
+        (tmp_path / "runs" / "digits" / name).mkdir(parents=True)
+    call("train", *tiny, "trainer.max_steps=1", cwd=tmp_path)
+    (folder,) = (tmp_path / "runs" / "digits").glob("*_2")
+    assert folder.name.removesuffix("_2") in taken
+    assert (folder / "result.json").is_file()
+    assert (folder / "train.log").is_file()

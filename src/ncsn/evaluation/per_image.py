@@ -3,7 +3,6 @@
 Images are read and values written one batch at a time, so that memory does not grow with their number.
 """
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,8 +118,6 @@ class PerImage(LightningModule):
         with atomically(self.part(number)) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
         self.bar.update()
-        if self.trainer.received_sigterm:  # Lightning keeps the signal to itself
-            raise SystemExit(128 + signal.SIGTERM)
         return number
 
     def on_predict_end(self) -> None:

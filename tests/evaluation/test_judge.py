@@ -39,7 +39,14 @@ def given(damage: Damage) -> Any:
     )
     score = SimpleNamespace(condition=damage)
     return SimpleNamespace(
-        given=images, measured=measured, count=K, score=score, damage=None, damage_seed=0, images="val"
+        given=images,
+        original=images / 255,
+        measured=measured,
+        count=K,
+        score=score,
+        damage=None,
+        damage_seed=0,
+        images="val",
     )
 
 

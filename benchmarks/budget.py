@@ -8,7 +8,7 @@ set's own classifier to the training images:
     quick    `experiment=quick`, 35 evaluations per image
     course   the network of diffusers' course for MNIST at half its width, with DDPM's noise, AdamW and batches of 64;
              DDIM with 50 steps
-    ncsn     `experiment=demo` with 16 filters and batches of 32, its rate falling to zero in the same time; 97
+    ncsn     `experiment=demo` with Adam, 16 filters and batches of 32, its rate falling to zero in the same time; 97
              evaluations
 
 A part that was measured is not measured again while its record lies in the folder.
@@ -119,7 +119,7 @@ def main() -> None:
     clock = f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     data = _data(arguments.data, arguments.root)
     common = [f"data={arguments.data}", f"data.root={Path(arguments.root).resolve()}", f"trainer.max_time={clock}"]
-    narrow = ["experiment=demo", "model.num_filters=16", "data.batch_size=32", "trainer.max_steps=-1"]
+    narrow = ["experiment=demo", "optimizer=adam", "model.num_filters=16", "data.batch_size=32", "trainer.max_steps=-1"]
     of_each: dict[str, Any] = {
         "quick": lambda folder: ours(folder, ["experiment=quick", *common]),
         "course": lambda folder: course(folder, data, seconds),

@@ -258,11 +258,10 @@ def spread(values: Sequence[float | None]) -> str:
     known = [v for v in values if v is not None]
     if len(known) < len(values):
         return "diverged"
-    return (
-        ""
-        if not known
-        else f"{statistics.mean(known):.3g}" + (f" ± {statistics.stdev(known):.1g}" if len(known) > 1 else "")
-    )
+    if not known:
+        return ""
+    deviation = f" ± {float(f'{statistics.stdev(known):.1g}'):g}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.3g}{deviation}"
 
 
 def budget() -> str:

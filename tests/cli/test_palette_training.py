@@ -12,14 +12,15 @@ from composing import composed
 from PIL import Image
 
 import ncsn
-from ncsn.commands.train import _check_same_model, _plain
 from ncsn.config import check
 from ncsn.damage import Pairs
 from ncsn.errors import ConfigError, DataError
 from ncsn.restoration import Regression
 from ncsn.samplers import DPMSolverPP
 from ncsn.sampling.tasks import Restore
+from ncsn.training.build import plain
 from ncsn.training.classes import resolve_conditions
+from ncsn.training.continuation import check_same_model
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
@@ -133,7 +134,7 @@ def test_what_cannot_be_trained_is_refused(arguments: str, message: str) -> None
 
 
 def test_a_run_does_not_go_on_with_another_damage() -> None:
-    inpaint, jpeg = (_plain(resolved(f"condition={name} model=unet")) for name in ("inpaint", "jpeg"))
-    _check_same_model(inpaint, inpaint)
+    inpaint, jpeg = (plain(resolved(f"condition={name} model=unet")) for name in ("inpaint", "jpeg"))
+    check_same_model(inpaint, inpaint)
     with pytest.raises(ConfigError, match=r"condition\._target_=ncsn\.damage\.Jpeg: the run to resume has"):
-        _check_same_model(inpaint, jpeg)
+        check_same_model(inpaint, jpeg)

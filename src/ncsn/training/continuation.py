@@ -38,12 +38,12 @@ def checkpoint_to_resume(
                 raise
             log.warning(f"{error}; the run goes on from the checkpoint before")
             continue
-        _check_same_model(before, config)
+        check_same_model(before, config)
         return checkpoint
     return None
 
 
-def _check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
     """A checkpoint continues only with the network, noise levels, condition and optimiser it was trained with."""
     for group in ("model", "noise"):
         if not isinstance(before.get(group), dict):

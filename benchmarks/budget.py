@@ -119,7 +119,13 @@ def main() -> None:
     clock = f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     data = _data(arguments.data, arguments.root)
     common = [f"data={arguments.data}", f"data.root={Path(arguments.root).resolve()}", f"trainer.max_time={clock}"]
-    narrow = ["experiment=demo", "optimizer=adam", "model.num_filters=16", "data.batch_size=32", "trainer.max_steps=-1"]
+    narrow = [
+        "experiment=demo",
+        "optimizer=adam",
+        "model.num_filters=16",
+        "data.batch_size=32",
+        "trainer.max_steps=-1",
+    ]
     of_each: dict[str, Any] = {
         "quick": lambda folder: ours(folder, ["experiment=quick", *common]),
         "course": lambda folder: course(folder, data, seconds),

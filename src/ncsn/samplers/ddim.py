@@ -13,27 +13,13 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt, Steps
+from ncsn.samplers.descent import PartlyRandom, ScoreAt, Steps
 from ncsn.score import Normal
 
 
 @dataclass(frozen=True)
-class DDIM(Descent):
-    """DDIM; see `Descent` for the settings that are not its own.
-
-    Attributes:
-        eta: η in [0, 1], the share of ancestral sampling's noise; 0 is deterministic and draws nothing.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must be in [0, 1]")
+class DDIM(PartlyRandom):
+    """DDIM; see `PartlyRandom` for its settings. η is the share of ancestral sampling's noise."""
 
     def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         for sigma, below in pairwise(sigmas):

@@ -99,3 +99,22 @@ class Descent(ABC):
 
         seen = Clipped(in_type) if self.clip else in_type
         return lambda x, sigma: seen(x, x.new_full((len(x),), sigma))
+
+
+@dataclass(frozen=True)
+class PartlyRandom(Descent):
+    """A descent that can add noise on its way; see `Descent` for the other settings.
+
+    Attributes:
+        eta: η in [0, 1], from no noise, with nothing drawn, to as much as the reverse SDE adds.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta={self.eta}: must be in [0, 1]")

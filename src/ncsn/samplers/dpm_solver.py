@@ -15,30 +15,16 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from ncsn.samplers.descent import Descent, ScoreAt, Steps
+from ncsn.samplers.descent import PartlyRandom, ScoreAt, Steps
 from ncsn.score import Normal
 
 
 @dataclass(frozen=True)
-class DPMSolverPP(Descent):
-    """DPM-Solver++(2M), with one evaluation per step; see `Descent` for the settings that are not its own.
+class DPMSolverPP(PartlyRandom):
+    """DPM-Solver++(2M), with one evaluation per step; see `PartlyRandom` for its settings.
 
-    The first step and that to σ = 0 are of first order, the others of second.
-
-    Attributes:
-        eta: η in [0, 1], the share of the reverse SDE's noise; 0 is deterministic and draws nothing, 1 is
-            SDE-DPM-Solver++(2M).
-
-    Raises:
-        ValueError: a value out of range.
+    The first step and that to σ = 0 are of first order, the others of second. η = 1 is SDE-DPM-Solver++(2M).
     """
-
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta={self.eta}: must be in [0, 1]")
 
     def descend(self, score: ScoreAt, x: Tensor, sigmas: list[float], normal: Normal) -> Steps:
         above, previous = 0.0, x  # of the step before: its σ and D

@@ -21,6 +21,6 @@ def recommended(score: TrainedScore) -> tuple[dict[str, Any], str]:
     if not isinstance(score.network, Preconditioned):
         return trained, f"the sampler of its training, since {name} knows the levels of its ladder alone"
     clip = {"clip": True} if trained.get("clip") is True else {}
-    eta, solver = ({}, "") if isinstance(score.condition, Damage) else ({"eta": 1.0}, "SDE-")
-    said = f"{solver}DPM-Solver++(2M), since {name} is of the form {score.network.form}"
+    eta = {} if isinstance(score.condition, Damage) else {"eta": 1.0}
+    said = f"{'SDE-' if eta else ''}DPM-Solver++(2M), since {name} is of the form {score.network.form}"
     return _SOLVER | eta | clip, said + (", clipped as in its training" if clip else "")

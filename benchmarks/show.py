@@ -231,10 +231,13 @@ def samplers() -> str:
     grid = figure.subplots(-(-len(panels) // 3), min(3, len(panels)), squeeze=False).ravel().tolist()
     for axes in grid[len(panels) :]:
         axes.remove()
+    kinds = list(dict.fromkeys(sampler for *_, by_sampler in panels for sampler in by_sampler))
     for axes, (data, name, by_sampler) in zip(grid, panels, strict=False):
         for sampler, row in by_sampler.items():
             points = dict(sorted((int(n), statistics.mean(v)) for n, v in row.items() if v and None not in v))
-            axes.plot(list(points), list(points.values()), marker=".", label=sampler)
+            axes.plot(
+                list(points), list(points.values()), marker=".", label=sampler, color=f"C{kinds.index(sampler)}"
+            )
         axes.set(title=f"{data}: {name}", xscale="log", yscale="log", xlabel="evaluations per image")
         axes.set(ylabel="Fréchet distance")
         axes.legend(fontsize="small")

@@ -1,4 +1,4 @@
-"""Writes the measurements into docs/performance.md and docs/restoration.md, and draws their plots.
+"""Writes the measurements into docs/performance.md, restoration.md and results.md, and draws their plots.
 
     python benchmarks/show.py
 
@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 from ncsn.files import atomically, write_text
 
 DOCS = Path(__file__).parents[1] / "docs"
-DOCUMENTS = [DOCS / "performance.md", DOCS / "restoration.md"]
+DOCUMENTS = [DOCS / "performance.md", DOCS / "restoration.md", DOCS / "results.md"]
 IMAGES = DOCS / "images"
 KINDS = {"cpu": "CPU", "cuda": "GPU"}
 NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "Not measured on a GPU: none was available."}
@@ -339,6 +339,40 @@ def judged(found: dict[str, Any]) -> str:
     return f"{text}\n\nPSNR by quality:\n\n{table(['quality', 'images', *found['by_quality']['methods']], bins)}"
 
 
+def likelihood() -> str:
+    """Bits per dimension of networks, of a density with a known entropy, and the memory that they take."""
+    parts = []
+    for data in ("digits", "mnist"):
+        found = result(f"likelihood_{data}_cpu", "likelihood")
+        if found is None:
+            continue
+        rows = []
+        for name, network in found["networks"].items():
+            by_kind = [network[kind] for kind in ("likelihood", "bound")]
+            held_out = [spread(of["bits"]) for of in by_kind]
+            controls = [f"{of['controls'][c]:.3g}" for c in ("shuffled", "noise") for of in by_kind]
+            about = [f"{network['steps']:,}", *held_out, f"{by_kind[0]['standard_error']:.1g}", *controls]
+            rows.append([name, *about, f"{by_kind[0]['evaluations']:.0f}"])
+        kinds = ["shuffled: flow", "bound", "noise: flow", "bound"]
+        head = ["network", "steps", "flow", "bound", "standard error", *kinds, "evaluations"]
+        images = next(iter(found["networks"].values()))["images"]
+        parts.append(f"{data}, {images} held-out images:\n\n{table(head, rows)}\n\n{origin(found)}")
+    if (of := result("likelihood_gaussian_cpu", "likelihood")) is not None:
+        parts.append(
+            f"The Gaussian, after {of['steps']:,} steps: {of['bits']:.3f} ± {of['standard_error']:.1g} bits per "
+            f"dimension for {of['images']:,} held-out images. Its entropy is {of['entropy']:.3f}, so these are "
+            f"{100 * of['too_many']:.2g} % too many.\n\n{origin(of)}"
+        )
+    if (of := result("likelihood_memory_cpu", "likelihood")) is not None:
+        peaks = ", ".join(f"{mib:,.0f} MiB for {int(number):,}" for number, mib in of["mib"].items())
+        parts.append(
+            f"Peak memory of the whole process, by the number of images: {peaks}. That is "
+            f"{of['kib_per_image']:.2g} KiB for each, or {of['mib_for_50000_more']:.0f} MiB for 50,000.\n\n"
+            f"{origin(of)}"
+        )
+    return "\n\n".join(parts) or "Not measured yet."
+
+
 def accuracy() -> str:
     def part(found: dict[str, Any], _: str) -> str:
         rows = []
@@ -609,6 +643,7 @@ PARTS: dict[str, Callable[[], str]] = {
         guidance,
         budget,
         restoration,
+        likelihood,
         profiles,
         data,
         evaluation,

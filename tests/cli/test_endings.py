@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ncsn.sampling.folder import SampleFolder
 from ncsn.training.checkpoints import Checkpoints
@@ -87,8 +88,8 @@ def test_a_signal_ends_sampling_with_one_line(
     folder = shutil.copytree(trained, tmp_path / "run", symlinks=True)
     save = SampleFolder.save_batch
 
-    def interrupted(self: SampleFolder, number: int, images: Any) -> None:
-        save(self, number, images)
+    def interrupted(self: SampleFolder, number: int, *ends: Tensor) -> None:
+        save(self, number, *ends)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(SampleFolder, "save_batch", interrupted)

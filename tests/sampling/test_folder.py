@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ncsn.errors import ConfigError, DataError
-from ncsn.sampling.folder import SampleFolder
+from ncsn.sampling.folder import SampleFolder, save_array
 
 
 def header(shape: str) -> bytes:
@@ -34,20 +35,22 @@ def test_settings_of_another_are_shown_in_one_line(tmp_path: Path) -> None:
 
 def test_only_images_of_the_right_number_are_done(tmp_path: Path) -> None:
     folder, images = SampleFolder(tmp_path, {}), np.zeros((2, 3, 3, 1), np.uint8)
+    batch = tmp_path / "batches" / "00000.npy"
     for wrong in (images.astype(float), images[0], np.uint8(2)):
-        folder.save_batch(0, np.asarray(wrong))
+        save_array(np.asarray(wrong), batch)
         assert not folder.is_done(0, 2)
-    folder.save_batch(0, images)
+    save_array(images, batch)
     assert folder.is_done(0, 2)
     assert not folder.is_done(0, 3)
     np.savez(tmp_path / "archive.npz", images, images)
-    (tmp_path / "archive.npz").rename(tmp_path / "batches" / "00000.npy")
+    (tmp_path / "archive.npz").rename(batch)
     assert not folder.is_done(0, 2)
 
 
 def test_a_batch_with_a_flipped_bit_is_not_done(tmp_path: Path) -> None:
     folder, images = SampleFolder(tmp_path, {}), np.zeros((2, 3, 3, 1), np.uint8)
-    folder.save_batch(0, images)
+    chains = torch.zeros(2, 1, 3, 3)
+    folder.save_batch(0, chains, chains)
     path = tmp_path / "batches" / "00000.npy"
     good = path.read_bytes()
     assert np.array_equal(np.load(path), images)

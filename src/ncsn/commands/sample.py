@@ -10,13 +10,12 @@ from pydantic import Field
 from ncsn.checkpoint import Weights, resolve
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
-from ncsn.files import read_json
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run
 from ncsn.sampling.drawing import batches_of, draw_into
 from ncsn.sampling.folder import Format
 from ncsn.sampling.prepare import build_trainer, largest_batch, prepare
-from ncsn.sampling.tasks import Encode, Task
+from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +68,7 @@ def sample(config: DictConfig) -> Path:
     draw_into(folder, task, trainer, **options)
 
     if trainer.is_global_zero:
-        log.info(f"samples: {folder.path}\npicture: {folder.picture}")
-        if isinstance(task, Encode):
-            error = read_json(folder.round_trip)
-            log.info(
-                f"latents: {folder.latents}\nthere and back: off by {error['mean']:.2g} of 256 grey levels on "
-                f"average, by {error['maximum']:.2g} at most"
-            )
+        log.info("\n".join(folder.told))
         run = Run.of(prepared.checkpoint)
         if run is not None and run.is_recorded:
             refresh_report(run.path)

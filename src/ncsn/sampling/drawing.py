@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ncsn.config import as_config_error
-from ncsn.images import to_uint8
 from ncsn.networks.compiled import constant_weights
 from ncsn.random import Draws
 from ncsn.samplers import State
 from ncsn.sampling.folder import Format, SampleFolder
-from ncsn.sampling.tasks import Encode, Task
+from ncsn.sampling.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +128,7 @@ class Drawing(LightningModule):
 
     def missing(self) -> list[int]:
         """Numbers of the batches that are still to be drawn."""
-        is_done, exact = self.folder.is_done, isinstance(self.task, Encode)
-        missing = [i for i, chains in enumerate(self.batches) if not is_done(i, len(chains), exact=exact)]
+        missing = [i for i, chains in enumerate(self.batches) if not self.folder.is_done(i, len(chains))]
         return sorted({0, *missing}) if self.frames else missing
 
     def configure_callbacks(self) -> list[Callback]:
@@ -164,9 +162,7 @@ class Drawing(LightningModule):
             ((_, x),) = draw(self.task, numbers=[number], watch=watch, **options)
         if kept:
             self.folder.save_trajectory(kept)
-        if isinstance(self.task, Encode):
-            self.folder.save_exact(number, start, x)
-        self.folder.save_batch(number, to_uint8(x))
+        self.folder.save_batch(number, start, x)
         return number
 
 

@@ -8,11 +8,6 @@
     samples.npz       all of them, key arr_0; or images/00000.png, …
                       where images were given, these too: keys measured and, where there is one, original; or folders
     trajectory.png, trajectory.gif
-
-and of task=encode
-    batches/00000_exact.npy   float32 (2, B, C, H, W): latents, and the images that came back
-    latents.npz       keys latents, float32 (N, C, H, W), and sigmas, the levels (L,); task=decode reads it
-    round_trip.json   how far what came back is from the originals; `latent` stands beside them, to be looked at
 """
 
 import json
@@ -21,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -40,7 +35,7 @@ from ncsn.files import (
 )
 from ncsn.images import grid, save_gif, save_png, to_uint8
 from ncsn.runs.folder import Run
-from ncsn.sampling.tasks import Encode, Task
+from ncsn.sampling.tasks import Task
 
 Format = Literal["npz", "png"]
 
@@ -80,7 +75,7 @@ class SampleFolder:
                 )
 
     @classmethod
-    def beside(cls, checkpoint: Path, settings: dict[str, Any]) -> "SampleFolder":
+    def beside(cls, checkpoint: Path, settings: dict[str, Any]) -> Self:
         """The folder for these settings in the run that a checkpoint belongs to, or beside one on its own."""
         run = Run.of(checkpoint)
         name = settings["task"]["_target_"].rpartition(".")[2].lower()
@@ -100,25 +95,19 @@ class SampleFolder:
                 remove_partial(self.path / "batches")
             yield
 
-    def is_done(self, number: int, size: int, *, exact: bool = False) -> bool:
-        """Whether batch `number` is there, with `size` images, and what `save_exact` keeps; a damaged one is not."""
-        try:
-            if not is_whole(self._batch(number)) or (exact and not is_whole(self._exact(number))):
-                return False
-            batch = np.lib.format.open_memmap(self._batch(number), mode="r")
-            both = np.lib.format.open_memmap(self._exact(number), mode="r") if exact else None
-        except Exception:  # headers that are damaged fail in many ways
-            return False
-        whole = both is None or (both.dtype == np.float32 and both.ndim == 5 and both.shape[:2] == (2, size))
-        return whole and batch.dtype == np.uint8 and batch.ndim == 4 and len(batch) == size
+    def is_done(self, number: int, size: int) -> bool:
+        """Whether batch `number` is there, with `size` images; a damaged one is not."""
+        return holds(self._batch(number), np.uint8, (size,), dimensions=4)
 
-    def save_batch(self, number: int, images: np.ndarray) -> None:
-        """Keeps a finished batch, uint8 (B, H, W, C)."""
-        _save(images, self._batch(number))
+    def save_batch(self, number: int, start: Tensor, end: Tensor) -> None:
+        """Keeps a finished batch.
 
-    def save_exact(self, number: int, start: Tensor, end: Tensor) -> None:
-        """Keeps where the chains of a batch started and ended, (B, C, H, W), in float32."""
-        _save(torch.stack([start, end]).float().cpu().numpy(), self._exact(number))
+        Args:
+            number: of the batch.
+            start: where its chains started, (B, C, H, W).
+            end: where they ended.
+        """
+        save_array(to_uint8(end), self._batch(number))
 
     def save_trajectory(self, frames: list[Tensor]) -> None:
         """A strip, one row per sample and its columns along the chain (Fig. 4), and the same as a GIF.
@@ -141,19 +130,13 @@ class SampleFolder:
         return self.path / "grid.png"
 
     @property
-    def latents(self) -> Path:
-        """Of task=encode, what task=decode reads."""
-        return self.path / "latents.npz"
-
-    @property
-    def round_trip(self) -> Path:
-        """Of task=encode, how far what came back is from the originals."""
-        return self.path / "round_trip.json"
+    def told(self) -> list[str]:
+        """Lines that say what is there, once it has been assembled."""
+        return [f"samples: {self.path}", f"picture: {self.picture}"]
 
     def is_assembled(self, task: Task, format: Format) -> bool:
         """Whether `assemble` was done with these batches, so that a folder on a read-only disk needs nothing more."""
-        encoded = not isinstance(task, Encode) or (is_whole(self.latents) and self.round_trip.is_file())
-        if not (encoded and self.picture.is_file()):
+        if not self.picture.is_file():
             return False
         if format == "npz":
             return is_whole(self.archive)
@@ -163,64 +146,62 @@ class SampleFolder:
     def assemble(self, num_batches: int, format: Format, task: Task) -> None:
         """Puts the batches together, as `samples.npz` or as `images/*.png`, and draws the picture of the first."""
         batches = [np.load(self._batch(number), mmap_mode="r") for number in range(num_batches)]
-        beside = {name: to_uint8(images) for name, images in task.beside.items()}
-        if isinstance(task, Encode):
-            beside["latent"] = self._assemble_latents(num_batches, task)
+        beside = self.images_beside(num_batches, task)
+        whole = {"images": batches} | {name: [array] for name, array in beside.items()}
         if format == "npz":
-            whole = {"arr_0": batches} | {name: [array] for name, array in beside.items()}
-            self._save_npz(self.archive, whole)
+            whole["arr_0"] = whole.pop("images")
+            save_npz(self.archive, whole)
         else:
-            for name, arrays in {"images": batches, **{name: [array] for name, array in beside.items()}}.items():
+            for name, arrays in whole.items():
                 for number, image in enumerate(image for batch in arrays for image in batch):
                     save_png(image, self.path / name / f"{number:05d}.png")
         few = batches[: math.ceil(IMAGES_IN_GRID / len(batches[0]))]
-        first = _as_images(np.concatenate(few)[:IMAGES_IN_GRID])
-        shown: tuple[Tensor, int | None] = task.picture(first)
-        if isinstance(task, Encode):
-            shown = task.rows(_as_images(beside["latent"][: len(first)]), first)
-        save_png(grid(*shown), self.picture)
+        first = as_images(np.concatenate(few)[:IMAGES_IN_GRID])
+        save_png(grid(*self.shown(task, first, beside)), self.picture)
 
-    def _assemble_latents(self, num_batches: int, task: Encode) -> np.ndarray:
-        """Writes the latents of all batches and what was lost on the way back; returns latents to be shown, uint8."""
-        both = [np.load(self._exact(number), mmap_mode="r") for number in range(num_batches)]
-        levels = task.score.sigmas.float().cpu().numpy()
-        self._save_npz(self.latents, {"latents": [latents for latents, _ in both], "sigmas": [levels]})
-        ends = (torch.from_numpy(image.copy()) for _, back in both for image in back)
-        maxima, means = [], []
-        for end, image in zip(ends, task.original, strict=True):
-            error = 255 * (end - image).abs()
-            maxima.append(float(error.max()))
-            means.append(float(error.mean()))
-        unit = "one of 256 grey levels"
-        record = {"unit": unit, "maximum": max(maxima), "mean": sum(means) / len(means), "images": len(means)}
-        write_text(self.round_trip, json.dumps(record, indent=2))
-        return np.concatenate([to_uint8(task.shown(torch.from_numpy(latents.copy()))) for latents, _ in both])
+    def images_beside(self, num_batches: int, task: Task) -> dict[str, np.ndarray]:
+        """Images that are kept beside the samples, by their names, uint8 (N, H, W, C)."""
+        return {name: to_uint8(images) for name, images in task.beside.items()}
+
+    def shown(self, task: Task, first: Tensor, beside: dict[str, np.ndarray]) -> tuple[Tensor, int | None]:
+        """The picture of the first samples (B, C, H, W), as `task.picture`."""
+        return task.picture(first)
 
     def _batch(self, number: int) -> Path:
         return self.path / "batches" / f"{number:05d}.npy"
 
-    def _exact(self, number: int) -> Path:
-        return self.path / "batches" / f"{number:05d}_exact.npy"
 
-    def _save_npz(self, path: Path, arrays: dict[str, list[np.ndarray]]) -> None:
-        """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
-        with atomically(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name, batches in arrays.items():
-                shape = (sum(map(len, batches)), *batches[0].shape[1:])
-                header = {"descr": batches[0].dtype.str, "fortran_order": False, "shape": shape}
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array_header_1_0(file, header)
-                    for batch in batches:
-                        file.write(batch.tobytes())
-
-
-def _save(array: np.ndarray, path: Path) -> None:
+def save_array(array: np.ndarray, path: Path) -> None:
+    """Keeps an array in a .npy with a checksum."""
     with atomically(path) as partial:
         with partial.open("wb") as file:
             np.save(file, array)
         seal(partial)
 
 
-def _as_images(pixels: np.ndarray) -> Tensor:
+def holds(path: Path, dtype: type, shape: tuple[int, ...], *, dimensions: int) -> bool:
+    """Whether `save_array` has left an array there that is whole, of this type, and whose shape begins so."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r") if is_whole(path) else None
+    except Exception:  # headers that are damaged fail in many ways
+        return False
+    return (
+        array is not None and (array.dtype, array.ndim) == (dtype, dimensions) and array.shape[: len(shape)] == shape
+    )
+
+
+def save_npz(path: Path, arrays: dict[str, list[np.ndarray]]) -> None:
+    """As `np.savez(path, name=np.concatenate(batches), …)`, without ever holding all of them."""
+    with atomically(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, batches in arrays.items():
+            shape = (sum(map(len, batches)), *batches[0].shape[1:])
+            header = {"descr": batches[0].dtype.str, "fortran_order": False, "shape": shape}
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for batch in batches:
+                    file.write(batch.tobytes())
+
+
+def as_images(pixels: np.ndarray) -> Tensor:
     """uint8 (B, H, W, C) as (B, C, H, W) in [0, 1]."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255

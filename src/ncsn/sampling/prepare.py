@@ -22,9 +22,10 @@ from ncsn.networks.compiled import compile_in_place, round_weights
 from ncsn.random import Draws
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
+from ncsn.sampling.encoded import EncodedFolder
 from ncsn.sampling.folder import SampleFolder
 from ncsn.sampling.recommended import REGRESSION, recommended
-from ncsn.sampling.tasks import Task
+from ncsn.sampling.tasks import Encode, Task
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class Prepared:
         """The folder for samples of a task: `out`, or else one of the run that is named by all settings."""
         used = self.settings if task.driver == "sampler" else self.settings | {"sampler": None}
         whole = used | settings | {"task": task.identity}
-        return SampleFolder.beside(self.checkpoint, whole) if out is None else SampleFolder(Path(out), whole)
+        kind = EncodedFolder if isinstance(task, Encode) else SampleFolder
+        return kind.beside(self.checkpoint, whole) if out is None else kind(Path(out), whole)
 
 
 def prepare(config: DictConfig, path: Path, *, beside: bool = False) -> Prepared:

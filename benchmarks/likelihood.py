@@ -78,7 +78,9 @@ def bits(path: Path, out: Path, arguments: argparse.Namespace, all_sigmas: bool)
             "standard_error": of_main[0][kind]["standard_error"],
             "evaluations": of_main[0][kind]["evaluations"],
             "controls": {
-                of: next(iter(record["scores"].values())) for of, record in by_seed[0][kind].items() if of != main
+                "shuffled" if "shuffled" in of else "noise": next(iter(record["scores"].values()))
+                for of, record in by_seed[0][kind].items()
+                if of != main
             },
         }
     return found | {"images": of_main[0]["bound"]["images"]}

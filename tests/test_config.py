@@ -387,3 +387,16 @@ def test_slug_is_short_harmless_and_unique() -> None:
     long = ["x" * 200 + end for end in "ab"]
     assert len({slug(text) for text in long}) == 2
     assert all(len(slug(text)) < 200 for text in long)
+
+
+@pytest.mark.parametrize(("accelerator", "has", "precision"), [
+    ("cpu", ["cpu"], "bf16-mixed"),
+    ("cpu", ["cuda"], "32-true"),  # a processor without instructions for it emulates it, slower than float32
+    ("gpu", ["cuda"], "bf16-mixed"),
+    ("mps", ["cpu"], "32-true"),
+])  # fmt: skip
+def test_fast_is_in_bfloat16_where_the_machine_has_instructions_for_it(
+    accelerator: str, has: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: device_type in has)
+    assert composed(f"speed=fast trainer.accelerator={accelerator}").trainer.precision == precision

@@ -40,7 +40,18 @@ def _published(what: str, image_size: int) -> float:
     return getattr(published(image_size), what)
 
 
+def _fast_precision(accelerator: str) -> str:
+    """${fast_precision:auto}: bfloat16 where the accelerator of a trainer has instructions for it, else float32."""
+    import torch
+
+    from ncsn.networks.compiled import has_bfloat16
+
+    first = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}.get(accelerator, accelerator)
+    return "bf16-mixed" if has_bfloat16(first) else "32-true"
+
+
 OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver("fast_precision", _fast_precision, replace=True)
 OmegaConf.register_new_resolver("published", _published, replace=True)
 
 

@@ -8,6 +8,19 @@ from torch import nn
 from ncsn.energy import EnergyScore
 
 
+def has_bfloat16(device_type: str) -> bool:
+    """Whether a device has instructions for bfloat16; where it has none, bfloat16 is emulated, slower than float32.
+
+    Args:
+        device_type: "cuda", "cpu", or another, which counts as one without.
+    """
+    if device_type == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    has_instructions = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+    allowed = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not with ONEDNN_MAX_CPU_ISA=AVX2
+    return device_type == "cpu" and has_instructions and allowed
+
+
 def compile_in_place(network: nn.Module, *, cuda_graphs: bool = False) -> None:
     """Has `torch.compile` fuse what lies between the convolutions, with feature maps channels-last.
 

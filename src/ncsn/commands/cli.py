@@ -48,6 +48,7 @@ PLAIN = {  # commands with arguments of their own: a function of their list
     "convert": "ncsn.commands.checkpoint.convert",
     "push": "ncsn.commands.checkpoint.push",
     "report": "ncsn.commands.report.report",
+    "list": "ncsn.commands.choices.choices",
 }
 HELP = """usage: ncsn <command> [key=value …]
 
@@ -60,6 +61,7 @@ Score-based generative modelling with noise conditional score networks.
   convert    checkpoints from format to format  ncsn convert in.pth out.safetensors
   push       share a checkpoint on the Hub      ncsn push runs/… user/repo
   report     write the report of a run anew     ncsn report runs/…
+  list       what there is to choose from       ncsn list sampler
 
 ncsn <command> --help lists what a command takes; ncsn --version prints the version."""
 

@@ -13,6 +13,7 @@ from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
 from ncsn.evaluation.by_class import drawn_for
 from ncsn.evaluation.classifier import Classifier
+from ncsn.evaluation.efficientnet import EfficientNet
 from ncsn.evaluation.features import FeatureNetwork, Features, extract
 from ncsn.evaluation.inception import Inception
 from ncsn.evaluation.reference import Reference
@@ -38,7 +39,7 @@ class SelectBest(Callback):
     Args:
         sampler: draws.
         folder: of the run.
-        features: "inception", for the FID, or "classifier", for a data set with labels.
+        features: "inception", for the FID, "efficientnet", or "classifier", for a data set with labels.
         weights_path: of Inception's weights.
         num_samples: scored at each checkpoint; the paper's 1,000.
         batch_size: drawn at a time on a device; part of what decides the samples.
@@ -53,7 +54,7 @@ class SelectBest(Callback):
         sampler: Sampler,
         folder: str | Path,
         *,
-        features: Literal["inception", "classifier"] = "inception",
+        features: Literal["inception", "efficientnet", "classifier"] = "inception",
         weights_path: str | None = None,
         num_samples: int = 1000,
         batch_size: int = 256,
@@ -62,8 +63,8 @@ class SelectBest(Callback):
         for key, value, least in (("num_samples", num_samples, 20), ("batch_size", batch_size, 1)):
             if value < least:
                 raise ValueError(f"{key}={value}: must be at least {least}")
-        if features not in ("inception", "classifier"):
-            raise ValueError(f"features={features}: must be inception or classifier")
+        if features not in ("inception", "efficientnet", "classifier"):
+            raise ValueError(f"features={features}: must be inception, efficientnet or classifier")
         self.sampler, self.run, self.features, self.weights_path = sampler, Run(Path(folder)), features, weights_path
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.due: int | None = None
@@ -95,6 +96,8 @@ class SelectBest(Callback):
     def _features(self, data: ImageDataModule, device: torch.device) -> FeatureNetwork:
         if self.features == "inception":
             return Inception(self.weights_path)
+        if self.features == "efficientnet":
+            return EfficientNet()
         return Classifier.for_data(data, device=device)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

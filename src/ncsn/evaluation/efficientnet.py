@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet, with weights that a package brings: for photographs, without a download."""
+"""EfficientNet-Lite0, trained on ImageNet, for photographs; its weights come in a package and not by a download."""
 
 from pathlib import Path
 

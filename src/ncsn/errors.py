@@ -4,7 +4,13 @@ import signal
 
 
 class UserError(Exception):
-    """Something outside the code is wrong; the message names it, what was expected, and the way out."""
+    """Something outside the code is wrong; the message names it, what was expected, and the way out.
+
+    It is one line, whatever the names of files and keys are in it.
+    """
+
+    def __str__(self) -> str:
+        return shown(super().__str__(), 3000)
 
 
 class ConfigError(UserError):

@@ -13,6 +13,7 @@ import logging
 import mmap
 import os
 import shutil
+import stat
 import uuid
 import zipfile
 import zlib
@@ -82,6 +83,32 @@ def copy(source: Path, path: Path) -> None:
             shutil.copyfile(source, partial)
 
 
+def check_readable(path: Path) -> None:
+    """Looks that a path can be read to its end: a pipe waits for somebody to write, and a device may have no end.
+
+    Raises:
+        OSError: it is not there, or no file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def check_folder(folder: Path) -> None:
+    """Looks that what is written into a folder stays there, and that nothing in it is waited for.
+
+    Raises:
+        DataError: something in it is a link that leads out of it, or neither a file nor a folder.
+    """
+    whole = os.path.join(os.path.realpath(folder), "")
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = os.path.join(parent, name)
+            if os.path.islink(path) and not os.path.realpath(path).startswith(whole):
+                raise DataError(f"{path}: is a link that leads out of {folder}; put what it leads to in its place")
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+                raise DataError(f"{path}: is neither a file nor a folder; remove it")
+
+
 def read_json(path: Path, way_out: str = "move it away") -> Any:
     """What a JSON file says.
 
@@ -112,6 +139,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
     try:
+        check_readable(path)
         return parse(path.read_text("utf-8"))
     except Exception as error:  # parsers fail in many ways: at text that is no number, at depth, at tags
         reason = shown(" ".join(str(error).split()) or type(error).__name__, 200)

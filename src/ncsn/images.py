@@ -1,18 +1,42 @@
 """Pictures of images: 8-bit values, grids scaled to be seen, strips and GIFs."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil, isqrt
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from ncsn.files import atomically
+from ncsn.files import atomically, check_readable
 
 Picture = np.ndarray
 """uint8, (height, width, 3)."""
+
+MOST_PIXELS = 2**27  # of a file: 400 MB as RGB
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of others, EPS runs Ghostscript
+
+
+@contextmanager
+def opened(source: Path | IO[bytes]) -> Iterator[Image.Image]:
+    """An image file, not yet decoded, of the formats that this project reads, whatever its name says.
+
+    Raises:
+        OSError: it is no file, or no such image; decoding it raises this and other errors.
+        ValueError: it has more than `MOST_PIXELS`.
+    """
+    if isinstance(source, Path):
+        check_readable(source)
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        image = Image.open(source, formats=_FORMATS)
+    with image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width}×{image.height} pixels, of which at most {MOST_PIXELS:,} are read")
+        yield image
 
 
 def to_uint8(x: Tensor) -> np.ndarray:

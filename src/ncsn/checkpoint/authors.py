@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ncsn.checkpoint.trust import MOST_LEVELS
+from ncsn.checkpoint.tensors import MOST_LEVELS
 from ncsn.networks.ncsnv2 import Depth
 
 Architecture = Literal["NCSN", "NCSNv2"]

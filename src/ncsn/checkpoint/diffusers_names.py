@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsn.checkpoint.trust import is_plain_tensor
+from ncsn.checkpoint.tensors import is_plain_tensor
 from ncsn.errors import DataError, shown
 from ncsn.networks.unet import UNet
 

@@ -2,10 +2,7 @@
 
 import json
 import os
-import pickle
 import re
-import warnings
-import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,8 +15,8 @@ from ncsn.checkpoint import hub
 from ncsn.checkpoint import trust as door
 from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weights_in
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
+from ncsn.checkpoint.tensors import check_ladder, check_plain, is_plain_tensor, load_tensors
 from ncsn.errors import DataError, shown
-from ncsn.files import is_whole
 from ncsn.runs.folder import Run
 
 _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version"}
@@ -70,10 +67,10 @@ def read_checkpoint(
     """
     assumptions = assumptions or Assumptions()
     if is_weights(path):
-        state = _tensors(path)[1] if path.suffix == ".safetensors" else _read_pickle(path)
+        state = _tensors(path)[1] if path.suffix == ".safetensors" else load_tensors(path)
         content = read_diffusers(state, path)
     else:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else load_tensors(path)
     if is_released(content):
         content = read_released(content, assumptions, path)
     elif given := assumptions.given:
@@ -89,35 +86,24 @@ def check_resumable(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it cannot be read, or lacks the optimiser's state.
     """
-    content = {} if path.suffix == ".safetensors" else _read_pickle(path, mmap=zipfile.is_zipfile(path))
+    content = {} if path.suffix == ".safetensors" else load_tensors(path, mmap=True)
     if not isinstance(content, dict) or not content.keys() >= _OF_TRAINING:
         raise DataError(
             f"resume={path}: holds a network and not the state of its training, which cannot go on from it; "
             "give a run's folder, or a checkpoint that train.py wrote"
         )
+    check_plain(content, path)
+    version = content["pytorch-lightning_version"]
+    if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
+        raise DataError(f"resume={path}: written by Lightning {shown(version)}, and not by version 2")
     return _check_content(content, path)
-
-
-def _read_pickle(path: Path, mmap: bool = False) -> Any:
-    try:
-        if not is_whole(path):
-            raise ValueError("damaged, its checksum is of other content")
-        with warnings.catch_warnings(action="ignore"):  # of pickles that are refused in the next moment
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it names {named[1]}" if named else "it is something else"
-        raise DataError(
-            f"{path}: refused, and nothing in it was run: a checkpoint holds tensors and plain values alone ({what})"
-        ) from error
-    except Exception as error:  # archives and tensors fail in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as a checkpoint ({reason})") from error
 
 
 def _tensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Header and tensors of a .safetensors."""
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
         with safe_open(path, "pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # SafetensorError and what the system says
@@ -165,7 +151,7 @@ def _check_content(content: Any, path: Path) -> dict[str, Any]:
         _check_state(content.get(part, {}), path)
     if "sigmas" not in content["state_dict"]:
         raise DataError(f"{path}: no checkpoint of train.py (it lacks the noise levels)")
-    door.check_ladder(content["state_dict"]["sigmas"], path)
+    check_ladder(content["state_dict"]["sigmas"], path)
     if content.get("weights", "raw") not in ("ema", "raw"):
         raise DataError(f"{path}: no checkpoint of train.py (weights={shown(content['weights'])})")
     if type(content["global_step"]) is not int or content["global_step"] < 0:
@@ -177,5 +163,5 @@ def _check_state(state: Any, path: Path) -> None:
     if not isinstance(state, dict):
         raise DataError(f"{path}: no checkpoint of train.py (its state is no dictionary)")
     for name, value in state.items():
-        if not isinstance(name, str) or not door.is_plain_tensor(value):
+        if not isinstance(name, str) or not is_plain_tensor(value):
             raise DataError(f"{path}: no checkpoint of train.py ({shown(name)} in its state is no plain tensor)")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.checkpoint.authors import PUBLISHED, Published, Shapes, rename_authors_state
-from ncsn.checkpoint.trust import FLOATS, check_ladder, is_plain_tensor
+from ncsn.checkpoint.tensors import FLOATS, check_ladder, is_plain_tensor
 from ncsn.config import closest
 from ncsn.errors import DataError
 

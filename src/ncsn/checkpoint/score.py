@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ncsn.checkpoint.reading import checksum, read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
+from ncsn.checkpoint.tensors import check_weights
 from ncsn.checkpoint.trust import NETWORKS
 from ncsn.conditions import Condition, Label
 from ncsn.config import build, check
@@ -155,12 +156,12 @@ def _build(config: dict[str, Any], sigmas: Tensor, state: Mapping[str, Tensor], 
         if node["_target_"] in NETWORKS:
             _check_sizes(node, config["data"], path)
             with torch.device("meta"):  # no memory is taken at the sizes that a file states before it keeps to them
-                _check_weights(build(node, "model", sigmas=sigmas), state, path)
+                check_weights(build(node, "model", sigmas=sigmas), state, path)
         network: nn.Module = build(node, "model", sigmas=sigmas)
     except (ConfigError, RuntimeError) as error:  # RuntimeError: sizes that PyTorch refuses
         reason = shown(" ".join(str(error).split()), 300)
         raise DataError(f"{path}: its network cannot be built: {reason}") from error
-    _check_weights(network, state, path)
+    check_weights(network, state, path)
     network.load_state_dict(state)
     return network
 
@@ -194,29 +195,3 @@ def _check_sizes(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) 
                 f"{path}: model.{key}={shown(model[key])} in its configuration: "
                 f"must be data.{of_data}={data[of_data]}"
             )
-
-
-def _check_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuses what `load_state_dict` would, in one line, and numbers of another kind, which it would convert."""
-    expected = network.state_dict()
-    amiss = [
-        *(f"it lacks {name}" for name in expected if name not in state),
-        *(f"{shown(name)} is no part of the network" for name in state if name not in expected),
-        *(
-            f"{name} has the shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
-            for name, value in expected.items()
-            if name in state and state[name].shape != value.shape
-        ),
-        *(
-            f"{name} is of {state[name].dtype}, not {value.dtype}"
-            for name, value in expected.items()
-            if name in state and _kind(state[name]) != _kind(value)
-        ),
-    ]
-    if amiss:
-        more = f", and {len(amiss) - 1} more" if len(amiss) > 1 else ""
-        raise DataError(f"{path}: the weights are not those of {type(network).__name__}: {amiss[0]}{more}")
-
-
-def _kind(tensor: Tensor) -> tuple[bool, bool]:
-    return tensor.is_floating_point(), tensor.is_complex()

@@ -10,16 +10,12 @@ can be made to run:
 """
 
 import glob
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from ncsn.config import SPECIAL_KEYS
 from ncsn.errors import DataError, shown
@@ -99,13 +95,11 @@ TRAINING = (
 )
 """What the record of a run may name when it is resumed: what `conf` names for train.py, and PyTorch's optimisers."""
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What the numbers of a file may be."""
-
-MOST_LEVELS = 100_000
-
 _DEEPEST = 20
 _MOST_VALUES = 10_000
+_LONGEST = 100_000  # characters of a text
+_LARGEST = 2**63  # of whole numbers
+_MOST_PIXELS = 2**26  # of an image
 _DATA_FOLDERS = ("data.root", "data.cache_dir")
 _DEFAULT_ROOT = "data"
 
@@ -129,7 +123,7 @@ def _plain(value: Any, key: str, path: Path, number: Iterator[int], depth: int =
     if depth > _DEEPEST:
         raise DataError(f"{path}: refused: its configuration has more than {_DEEPEST} levels")
     if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
+        if not all(isinstance(name, str) and is_text(name) for name in value):
             raise DataError(f"{path}: refused: {shown(key) or 'its configuration'} has keys that are not text")
         below = {name: f"{key}.{name}" if key else name for name in value}
         return {str(name): _plain(item, below[name], path, number, depth + 1) for name, item in value.items()}
@@ -142,6 +136,10 @@ def _plain(value: Any, key: str, path: Path, number: Iterator[int], depth: int =
         )
     if value is not None and type(value) not in (bool, int, float, str):
         raise DataError(f"{path}: refused: {shown(key)} in its configuration is a {type(value).__name__}")
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise DataError(f"{path}: refused: {shown(key)} in its configuration is a number of over 64 bits")
+    if isinstance(value, str) and not is_text(value):
+        raise DataError(f"{path}: refused: {shown(key)} in its configuration is no text, or a very long one")
     return value
 
 
@@ -235,6 +233,9 @@ def check_data(data: dict[str, Any], path: Path) -> None:
     for key in ("channels", "image_size"):
         if type(data[key]) is not int or data[key] < 1:
             raise DataError(f"{path}: data.{key}={shown(data[key])} in its configuration: must be a positive integer")
+    if data["channels"] * data["image_size"] ** 2 > _MOST_PIXELS:
+        size = f"{data['image_size']}×{data['image_size']}×{data['channels']}"
+        raise DataError(f"{path}: images of {size} in its configuration: must be of at most {_MOST_PIXELS:,} values")
     for key in ("name", "category", "attribute"):
         none = key == "attribute" and data.get(key) is None
         if key in data and not none and not (isinstance(data[key], str) and is_plain_word(data[key])):
@@ -258,6 +259,8 @@ def on_this_machine(data: dict[str, Any]) -> dict[str, Any]:
 def holds_decoded_images(folder: Path, name: str = "*-train-*px-*") -> bool:
     """Whether a folder is one in which this project keeps decoded images, by default of any data set."""
     with suppress(OSError, ValueError):  # of what can be no path
+        if re.match(r"[\\/]{2}", str(folder)):  # another machine's, which a mere look would call
+            return False
         return any(folder.glob(name))
     return False
 
@@ -267,34 +270,11 @@ def is_elsewhere(path: str) -> bool:
     return bool(re.match(r"[/~]|[A-Za-z]:", path)) or ".." in path.split("/") or "\\" in path or "://" in path
 
 
-def check_ladder(sigmas: Any, path: Path) -> None:
-    """Refuses noise levels of a file that are none.
-
-    Raises:
-        DataError: they are not finite, positive and descending, or too many.
-    """
-    if not is_plain_tensor(sigmas) or sigmas.dtype not in FLOATS or sigmas.ndim != 1 or not len(sigmas):
-        raise DataError(f"{path}: no checkpoint (its noise levels are not a list of numbers)")
-    if len(sigmas) > MOST_LEVELS:
-        raise DataError(f"{path}: no checkpoint (it has over {MOST_LEVELS} noise levels)")
-    values = sigmas.tolist()
-    if not all(math.isfinite(sigma) and sigma > 0 for sigma in values):
-        raise DataError(f"{path}: no checkpoint (its noise levels are not positive)")
-    if sorted(set(values), reverse=True) != values:
-        raise DataError(f"{path}: no checkpoint (its noise levels do not descend)")
-
-
-def is_plain_tensor(value: Any) -> bool:
-    """Whether a value of a file is a dense tensor, and takes no less memory in the file than its shape says."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not value.is_nested
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
-
-
 def is_plain_word(text: str) -> bool:
     """Whether a text can be the name of a file or folder, and leads nowhere else."""
-    return re.fullmatch(r"[\w+-][\w .+-]*", text) is not None
+    return re.fullmatch(r"[\w+-][\w .+-]{0,99}", text) is not None
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be written, and is no longer than one in a configuration is."""
+    return len(value) <= _LONGEST and not re.search(r"[\ud800-\udfff]", value)

@@ -6,30 +6,23 @@ record sets plain values and chooses groups, and no more. It reaches nothing of 
 the user's own word, and takes the place of what is recorded.
 """
 
-import os
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
 from ncsn.commands.arguments import search_path
 from ncsn.errors import ConfigError, DataError, shown
-from ncsn.files import read_yaml
+from ncsn.files import check_folder, read_yaml
 from ncsn.runs.folder import Run
 
 _NOT_RECORDED = ("resume", "trust")  # they are said anew
-_HARMLESS = re.compile(
-    r"\$\{(?:[\w.]+|(?:published|slug|now):(?:[^${}]|\$\{[\w.]+\})*)\}"
-)  # interpolations of `conf`
-_OF_THE_CALL = ("overrides", "runtime", "searchpath", "run", "sweep")  # of Hydra's node
 
 
 def resumed(overrides: Sequence[str], options: Sequence[str], conf: Path) -> list[str]:
@@ -55,6 +48,7 @@ def resumed(overrides: Sequence[str], options: Sequence[str], conf: Path) -> lis
             return [*overrides, *options]
         raise ConfigError(f"resume={run.path}: {record} is missing, so this is no folder of a run")
 
+    check_folder(run.path)
     given = {_key(override): override for override in overrides}
     trust = _value_of("trust", overrides) or []
     recorded = {_key(o): o for o in _read(record) if _key(o) not in _NOT_RECORDED}
@@ -62,10 +56,8 @@ def resumed(overrides: Sequence[str], options: Sequence[str], conf: Path) -> lis
         if key not in given:
             _check_override(override, record, trust)
     whole = recorded | given
-    folder = None if search_path(options) else _recorded_folder(run)
-    if folder is not None:
-        _check_folder(folder, whole, given, trust, run, conf)
-        options = [*options, "--config-dir", str(folder)]
+    if not search_path(options):
+        _check_config_folder(run)
     whole.setdefault("hydra.run.dir", f"hydra.run.dir={_quoted(str(run.path))}")
     return [*whole.values(), *options]
 
@@ -136,66 +128,18 @@ def _reaches(override: Override) -> str | None:
     return "is a sweep" if override.is_sweep_override() else None
 
 
-def _recorded_folder(run: Run) -> Path | None:
-    """The `--config-dir` that a run was started with."""
-    folder = run.config_folder
-    if folder is not None and not os.path.isdir(folder):  # which is False of what can be no path
-        raise DataError(
-            f"{run.path}: was started with --config-dir {shown(folder)}, which is not there; give it where it is now"
-        )
-    return folder
-
-
-def _check_folder(
-    folder: Path, whole: dict[str, str], given: dict[str, str], trust: Collection[str], run: Run, conf: Path
-) -> None:
-    """Refuses a folder of configurations that is known from a record alone, if it makes more than a record may of it.
+def _check_config_folder(run: Run) -> None:
+    """Refuses to go on without the user's own configurations that a run was started with; a record is not followed.
 
     Raises:
-        DataError: with how to use it all the same.
+        ConfigError: with the option that is missing.
     """
-    from ncsn.checkpoint.trust import refusals
-
-    own = [o for key, o in whole.items() if not key.startswith(("hydra.", "hydra/"))]
-    try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            found, usual = (
-                OmegaConf.to_container(compose("train", overrides, return_hydra_config=True))
-                for overrides in ([*search_path(["--config-dir", str(folder)]), *own], [])
-            )
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = shown(" ".join(str(error).split()), 300)
-        raise DataError(
-            f"{run.path}: was started with --config-dir {shown(folder)}, which is damaged ({reason})"
-        ) from error
-    assert isinstance(found, dict)
-    assert isinstance(usual, dict)
-    reasons = list(refusals({k: v for k, v in found.items() if k != "hydra"}, "", trust, given))
-    reasons += [
-        f"has the interpolation {text}" for text in _interpolations(found) if text not in "".join(given.values())
-    ]
-    if _settled(found["hydra"]) != _settled(usual["hydra"]):
-        reasons.append("sets what is Hydra's own")
-    if reasons:
-        raise DataError(
-            f"{run.path}: was started with --config-dir {shown(folder)}, which {shown(reasons[0], 300)}; if it is "
-            f"meant, give it on the command line: --config-dir {shlex.quote(str(folder))}"
+    if run.config_folder is not None:
+        folder = shlex.quote(shown(run.config_folder))
+        raise ConfigError(
+            f"resume={run.path}: was started with configurations of its own, which a record cannot choose; give them "
+            f"again: --config-dir {folder}"
         )
-
-
-def _interpolations(node: Any) -> Iterator[str]:
-    """Interpolations in plain containers that are not of the kind that `conf` has."""
-    if isinstance(node, dict | list):
-        for item in node.values() if isinstance(node, dict) else node:
-            yield from _interpolations(item)
-    elif isinstance(node, str) and "${" in _HARMLESS.sub("", node):
-        yield node
-
-
-def _settled(hydra: dict[str, Any]) -> dict[str, Any]:
-    """Hydra's node without what differs from call to call."""
-    job = {k: v for k, v in hydra["job"].items() if k != "override_dirname"}
-    return {k: v for k, v in hydra.items() if k not in _OF_THE_CALL} | {"job": job}
 
 
 def _quoted(text: str) -> str:

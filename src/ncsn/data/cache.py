@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import is_whole, one_process_at_a_time, read_json, seal
+from ncsn.files import check_readable, is_whole, one_process_at_a_time, read_json, seal
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ def build(
     meta: dict[str, Any],
     read: Callable[[], tuple[np.ndarray | DecodedFiles, np.ndarray | None]],
     shape: tuple[int, int, int],
+    num_classes: int | None = None,
 ) -> None:
     """Write a cache unless it is current, in place of a stale one if there is one.
 
@@ -104,9 +105,11 @@ def build(
         read: gives N images, each uint8 of the given shape, and N integer labels or None. It is called in one process
             at a time. The images are asked for one by one, from several threads.
         shape: (C, H, W).
+        num_classes: K; labels are from 0 to K − 1.
 
     Raises:
-        DataError: the folder cannot be written, or whatever reading raises; nothing is left behind.
+        DataError: the folder cannot be written, labels are out of range, or whatever reading raises; nothing is left
+            behind.
     """
     try:
         with published(folder, meta) as temporary:
@@ -115,7 +118,12 @@ def build(
             images, labels = read()
             _write_images(temporary / "images.npy", images, shape)
             if labels is not None:
-                np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
+                labels = np.asarray(labels, dtype=np.int64)
+                try:
+                    _check_labels(labels, len(images), num_classes)
+                except ValueError as error:
+                    raise DataError(f"{folder.name}: {error}; get the files of the data set again") from error
+                np.save(temporary / "labels.npy", labels)
     except OSError as error:
         raise DataError(
             f"{folder.parent}: cannot keep decoded images here ({error.strerror or error}); "
@@ -146,31 +154,53 @@ def published(folder: Path, meta: dict[str, Any]) -> Iterator[Path | None]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_images(folder: Path) -> Tensor:
+def load_images(folder: Path, shape: tuple[int, int, int]) -> Tensor:
     """The images of a cache, uint8 (N, C, H, W), memory-mapped; changes to the tensor stay in memory.
+
+    Args:
+        shape: (C, H, W).
 
     Raises:
         DataError: there is no cache, or it is damaged.
     """
-    return torch.from_numpy(_load(folder / "images.npy", mmap_mode="c"))
+    return torch.from_numpy(_load(folder / "images.npy", np.uint8, (-1, *shape), mmap_mode="c"))
 
 
-def load_labels(folder: Path) -> Tensor | None:
+def load_labels(folder: Path, count: int, num_classes: int | None = None) -> Tensor | None:
     """The labels of a cache, int64 (N,), None if the set has none.
+
+    Args:
+        count: N.
+        num_classes: K; labels are from 0 to K − 1.
 
     Raises:
         DataError: the file is damaged.
     """
     path = folder / "labels.npy"
-    return torch.from_numpy(_load(path)) if path.exists() else None
-
-
-def _load(path: Path, **options: Any) -> np.ndarray:
+    if not path.exists():
+        return None
+    labels = _load(path, np.int64, (count,))
     try:
-        array = np.load(path, **options)
-        if not isinstance(array, np.ndarray) or array.dtype not in (np.uint8, np.int64):
-            raise ValueError("it holds something else than images or labels")
-        return array
+        _check_labels(labels, count, num_classes)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return torch.from_numpy(labels)
+
+
+def _check_labels(labels: np.ndarray, count: int, num_classes: int | None) -> None:
+    if labels.shape != (count,):
+        raise ValueError(f"labels of shape {labels.shape} for {count} images")
+    if num_classes is not None and count and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"labels from {labels.min()} to {labels.max()} for {num_classes} classes")
+
+
+def _load(path: Path, dtype: type, shape: tuple[int, ...], mmap_mode: Literal["c"] | None = None) -> np.ndarray:
+    try:
+        check_readable(path)
+        array = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
+        if array.dtype != dtype or array.ndim != len(shape) or array.shape[1:] != shape[1:]:
+            raise ValueError(f"it holds {array.dtype} of shape {array.shape}")
+        return array if mmap_mode else np.array(array)
     except FileNotFoundError as error:
         raise _not_there(path) from error
     except Exception as error:  # headers that are damaged fail in many ways

@@ -8,7 +8,9 @@ from typing import IO, Literal, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
+from ncsn.files import check_readable
+from ncsn.images import opened
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -42,20 +44,31 @@ class DecodedFiles:
     def __getitem__(self, i: int) -> np.ndarray:
         source = self.files[i]
         try:
+            if isinstance(source, Path):
+                check_readable(source)
             with source.open("rb") as file:
                 pixels = np.asarray(self.transform(open_image(file, self.channels)))
         except Exception as error:  # decoders fail in many ways on bytes that are not theirs
-            raise DataError(f"{source}: not an image that can be used ({error}); replace or remove it") from error
+            raise DataError(
+                f"{source}: not an image that can be used ({shown(error)}); replace or remove it"
+            ) from error
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def find_images(folder: Path) -> Iterator[Path]:
     """The image files in a folder and its subfolders, by extension, in no order; none if there is no folder.
 
-    Hidden folders are left out, and those that macOS puts into archives.
+    Hidden folders are left out, those that macOS puts into archives, and links to folders that they lie in.
     """
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        above = os.path.join(os.path.realpath(parent), "")
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name != "__MACOSX"
+            and not above.startswith(os.path.join(os.path.realpath(os.path.join(parent, name)), ""))
+        ]
         for name in names:
             if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
                 yield Path(parent, name)
@@ -66,7 +79,7 @@ def open_image(path: Path | IO[bytes], channels: int) -> Image.Image:
 
     Transparent parts become white; 16 bits per channel become 8. Raises what PIL raises.
     """
-    with Image.open(path) as file:
+    with opened(path) as file:
         image = ImageOps.exif_transpose(file)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range")

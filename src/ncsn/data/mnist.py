@@ -1,6 +1,7 @@
 """MNIST, from its four published files in IDX format."""
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _MD5 = {  # as torchvision publishes them
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+_LARGEST = 2**26  # bytes of a file once it is decompressed; MNIST's are of 47 million
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,13 +84,16 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     expected = f"an IDX file of bytes in {dimensions} dimension{'s' * (dimensions > 1)}"
     way_out = f"replace it with {_MIRRORS[0]}{path.name.removesuffix('.gz')}.gz"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: expected {expected}, but it cannot be read ({error}); {way_out}") from error
+    if len(content) > _LARGEST:
+        raise DataError(f"{path}: expected {expected}, found one of over {_LARGEST:,} bytes; {way_out}")
     if len(content) < 4 + 4 * dimensions or content[:4] != bytes([0, 0, 8, dimensions]):
         raise DataError(f"{path}: expected {expected}, found something else; {way_out}")
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4).astype(int)
+    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if len(values) != shape.prod():
-        raise DataError(f"{path}: expected {shape.prod()} values, found {len(values)}; {way_out}")
+    if len(values) != math.prod(shape):
+        raise DataError(f"{path}: expected {math.prod(shape)} values, found {len(values)}; {way_out}")
     return values.reshape(shape)

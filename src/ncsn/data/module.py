@@ -137,7 +137,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def labels(self, split: Split) -> Tensor | None:
         """The labels of a split, int64 (N,), None if the set has none."""
-        return cache.load_labels(self.cache_folder(split))
+        return cache.load_labels(self.cache_folder(split), len(self._decoded(split)), self._num_classes)
 
     def identity(self, split: Split) -> dict[str, Any]:
         """What identifies the images of a split: data set, preprocessing, and a fingerprint of their files.
@@ -165,8 +165,7 @@ class ImageDataModule(LightningDataModule, ABC):
             }
             folder = self.cache_folder(split)
             if not cache.is_current(folder, meta):
-                shape = (self.channels * (1 + self.paired), self.image_size, self.image_size)
-                cache.build(folder, meta, partial(self.read, split, files), shape)
+                cache.build(folder, meta, partial(self.read, split, files), self._decoded_shape, self._num_classes)
 
     def setup(self, stage: str | None = None) -> None:
         """Check that the batch size fits the data set and the number of devices.
@@ -228,7 +227,16 @@ class ImageDataModule(LightningDataModule, ABC):
         return Batch(images, batch.number, batch.labels, told, damaged)
 
     def _decoded(self, split: Split) -> Tensor:
-        return cache.load_images(self.cache_folder(split))
+        return cache.load_images(self.cache_folder(split), self._decoded_shape)
+
+    @property
+    def _num_classes(self) -> int | None:
+        names = self.classes()
+        return None if names is None else len(names)
+
+    @property
+    def _decoded_shape(self) -> tuple[int, int, int]:
+        return self.channels * (1 + self.paired), self.image_size, self.image_size
 
     def _require(self, key: str, condition: bool, rule: str) -> None:
         if not condition:

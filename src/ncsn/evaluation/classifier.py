@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ncsn.checkpoint.tensors import check_weights, load_tensors
+from ncsn.checkpoint.trust import plain
 from ncsn.data import ImageDataModule
 from ncsn.data.module import Split
 from ncsn.data.transforms import flip, to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
-from ncsn.files import is_whole, one_process_at_a_time, save_tensors
+from ncsn.files import one_process_at_a_time, save_tensors
 from ncsn.random import Draws
 
 log = logging.getLogger(__name__)
@@ -108,11 +110,12 @@ class Classifier(FeatureNetwork):
             DataError: the file is damaged, or something else.
         """
         try:
-            if not is_whole(path):
-                raise ValueError("its checksum is of other content")
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            record = saved["record"]
-            network = cls(*(record[key] for key in ("data", "image_size", "channels", "num_classes")))
+            saved = load_tensors(path)
+            record = plain(saved["record"], path)
+            of = [record[key] for key in ("data", "image_size", "channels", "num_classes")]
+            with torch.device("meta"):  # no memory is taken at the sizes that a file states before it keeps to them
+                check_weights(cls(*of), saved["state"], path)
+            network = cls(*of)
             network.load_state_dict(saved["state"])
         except Exception as error:  # bytes that are no checkpoint fail in many ways
             raise DataError(

@@ -16,6 +16,8 @@ from torch import Tensor
 from ncsn.data.cache import fingerprint
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
+from ncsn.files import check_readable
+from ncsn.images import MOST_PIXELS, opened
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
@@ -139,6 +141,7 @@ class NpzOfImages(ImageSet):
         """The array's values, and its shape (N, H, W, C)."""
         with ExitStack() as stack:
             try:
+                check_readable(self.path)
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
                 arrays = [name.removesuffix(".npy") for name in archive.namelist()]
                 name = "arr_0" if "arr_0" in arrays or len(arrays) != 1 else arrays[0]
@@ -160,7 +163,9 @@ class NpzOfImages(ImageSet):
         if dtype != np.uint8:
             raise DataError(f"{self.path}: {expected}, found {dtype}; save round(255·x) of x in [0, 1] as uint8")
         if len(shape) not in (3, 4) or not all(n > 0 for n in shape) or shape[3:] not in ((), (1,), (3,)):
-            raise DataError(f"{self.path}: {expected}, found an array of shape {shape}")
+            raise DataError(f"{self.path}: {expected}, found an array of shape {shown(shape)}")
+        if math.prod(shape[1:3]) > MOST_PIXELS // 8:
+            raise DataError(f"{self.path}: images of {shape[2]}×{shape[1]} pixels, of at most {MOST_PIXELS // 8:,}")
         if fortran:
             raise DataError(f"{self.path}: its array is in Fortran order; save np.ascontiguousarray of it")
 
@@ -178,7 +183,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _channels(file: Path) -> int:
     """1 if an image file is grey, 3 if it has colours."""
     try:
-        with Image.open(file) as image:
+        with opened(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs
         raise DataError(f"{file}: not an image that can be used ({shown(error)}); replace or remove it") from error

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ncsn.checkpoint.tensors import load_tensors
 from ncsn.data.download import fetch
 from ncsn.errors import DataError
 from ncsn.evaluation.features import FeatureNetwork, Features
@@ -68,7 +69,7 @@ def _load(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
-        torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run what a pickle asks for
+        load_tensors(path)  # torch-fidelity would run what a pickle asks for
         return FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
         )

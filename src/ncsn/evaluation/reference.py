@@ -12,8 +12,6 @@ It is written under a temporary name and renamed when it is complete.
 
 import logging
 import shutil
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from tqdm import tqdm
 from ncsn.config import slug
 from ncsn.data import ImageDataModule, cache
 from ncsn.data.module import Split
-from ncsn.errors import DataError
+from ncsn.errors import DataError, shown
 from ncsn.evaluation.features import Device, FeatureNetwork, Features, extract_batches
 from ncsn.evaluation.image_sets import images_of
 from ncsn.files import digest
@@ -155,8 +153,8 @@ def _kept(
     if cache.is_current(path, key):
         try:
             return _load(path, key, network)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning(f"{path}: damaged ({error}); computing it again")
+        except Exception as error:  # archives and headers that are damaged fail in many ways
+            log.warning(f"{path}: damaged ({shown(error)}); computing it again")
             shutil.rmtree(path, ignore_errors=True)
     try:
         with cache.published(path, key) as temporary:
@@ -196,6 +194,9 @@ def _load(path: Path, key: dict[str, Any], network: FeatureNetwork) -> Reference
         statistics: Statistics = {"mu": file["mu"], "sigma": file["sigma"]}
     shapes = (features.shape[1:], logits.shape[1:], statistics["mu"].shape, statistics["sigma"].shape)
     d, k = network.dimension, network.num_classes
+    types = (features.dtype, logits.dtype, statistics["mu"].dtype, statistics["sigma"].dtype)
     if shapes != ((d,), (k,), (d,), (d, d)) or len(features) != len(logits):
         raise ValueError(f"arrays of shape {shapes}")
+    if types != (np.float32, np.float32, np.float32, np.float64):
+        raise ValueError(f"arrays of {types}")
     return Reference(Features(torch.from_numpy(features), torch.from_numpy(logits)), statistics, key)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ncsn.errors import DataError
 from ncsn.files import read_yaml
+from ncsn.images import opened
 from ncsn.runs.likelihoods import BoundRecord, Likelihood, read_bounds, read_likelihoods
 from ncsn.runs.reading import WAY_OUT, damaged, read_json_as
 
@@ -206,7 +205,7 @@ def check_picture(path: Path) -> tuple[int, int]:
         DataError: it is damaged.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             size = image.size
             image.verify()
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs

@@ -25,6 +25,7 @@ from torch import Tensor
 from ncsn.errors import ConfigError, DataError, shown
 from ncsn.files import (
     atomically,
+    check_folder,
     digest,
     is_whole,
     one_process_at_a_time,
@@ -81,6 +82,8 @@ class SampleFolder:
         name = settings["task"]["_target_"].rpartition(".")[2].lower()
         task = "" if name == "generate" else f"{name}_"
         place = checkpoint.absolute().parent if run is None else run.path
+        if run is not None:
+            check_folder(run.path)
         return cls(
             place / "samples" / f"{checkpoint.resolve().stem}_{task}{settings['weights']}_{digest(settings)}",
             settings,

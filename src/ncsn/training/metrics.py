@@ -38,7 +38,8 @@ class Metrics(Callback):
         return {"logged": self.logged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.logged = state_dict["logged"]
+        logged = state_dict.get("logged", {})
+        self.logged = {name: value for name, value in logged.items() if isinstance(value, float)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step:

@@ -16,6 +16,7 @@ from ncsn.data import Batch
 from ncsn.networks.dropout import Dropout
 from ncsn.random import Draws, key_to_seed
 from ncsn.score import Score, score_given
+from ncsn.training.restored import check_restored
 
 Objective = Callable[..., Tensor]
 """objective(score, x, sigma, normal=…) -> (B,); see `ncsn.objectives`."""
@@ -122,6 +123,7 @@ class ScoreModel(LightningModule):
                         state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_restored(self.trainer, self, checkpoint)
         saved, mine = checkpoint["state_dict"]["sigmas"], self.sigmas.cpu()
         if saved.shape != mine.shape or not torch.allclose(saved.cpu(), mine):
             raise ValueError("the checkpoint was trained with other noise levels than the configuration's")

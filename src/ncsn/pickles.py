@@ -13,7 +13,7 @@ _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "S
 _VALUES |= {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MEMO = ("BINPUT", "LONG_BINPUT", "MEMOIZE")
-_MARK = object()
+_MOST_INSTRUCTIONS = 2_000_000
 
 
 class PickleError(ValueError):
@@ -46,6 +46,7 @@ def read_pickle(
         ValueError: `PickleError` if it asks for more than it may; others if it is no pickle at all.
     """
     stack: list[Any] = []
+    marks: list[int] = []  # places in the stack
     memo: dict[int, Any] = {}
 
     def named(path: str) -> Name:
@@ -54,20 +55,22 @@ def read_pickle(
         return Name(path)
 
     def to_mark() -> list[Any]:
-        at = max(place for place, value in enumerate(stack) if value is _MARK)
-        found = stack[at + 1 :]
+        at = marks.pop()
+        found = stack[at:]
         del stack[at:]
         return found
 
     argument: Any
-    for opcode, argument, _ in pickletools.genops(file):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if number > _MOST_INSTRUCTIONS:
+            raise PickleError(f"it has over {_MOST_INSTRUCTIONS:,} instructions")
         match opcode.name:
             case "PROTO" | "FRAME":
                 pass
             case "STOP":
                 return stack.pop()
             case "MARK":
-                stack.append(_MARK)
+                marks.append(len(stack))
             case "EMPTY_DICT":
                 stack.append({})
             case "EMPTY_LIST":

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from copy import deepcopy
@@ -270,7 +271,7 @@ def test_a_configuration_within_itself_is_refused(good: dict[str, Any], tmp_path
 
 
 def test_what_is_no_plain_value_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
-    for value in (torch.zeros(1), torch.float32, {1: 2}):
+    for value in (torch.zeros(1), 2**63, "\ud800", "x" * 100_001, {1: 2}):
         good["hyper_parameters"]["more"] = value
         torch.save(good, tmp_path / "bad.ckpt")
         with pytest.raises(DataError, match="refused: more"):
@@ -349,11 +350,14 @@ def many_values() -> list[Any]:
         (lambda c: c["state_dict"].update({"network.\x1b\n": torch.ones(1)}), "NCSN:    is no part of the network"),
         (lambda c: c["state_dict"].update({"network.x": [1.0]}), r"network\.x in its state is no plain tensor"),
         (lambda c: c["state_dict"].update(sigmas=torch.ones(1).expand(10**12)), "sigmas in its state is no plain"),
-        (lambda c: c["state_dict"].update(sigmas=torch.ones(3, device="meta")), "sigmas in its state is no plain"),
-        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to_sparse()), "sigmas in its state is no plain"),
-        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to(torch.float8_e4m3fn)), "levels are not a list"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3, device="meta")), "it names torch.*meta_tensor"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to_sparse()), "it names torch.*sparse"),
+        (lambda c: c["state_dict"].update(sigmas=torch.ones(3).to(torch.float8_e4m3fn)), "it names torch.*v3"),
+        (lambda c: c.update(more=torch.float32), r"it names torch\.float32"),
+        (lambda c: c.update(more=bytearray(3)), r"it names builtins\.bytearray"),
+        (lambda c: c.update(more=torch.quantize_per_tensor(torch.ones(3), 1, 0, torch.qint8)), "it names torch.*q"),
         (lambda c: c["state_dict"].update(sigmas=torch.ones(100_001)), "over 100000 noise levels"),
-        (lambda c: convert_weights(c, torch.complex64), "is of torch.complex64, not torch.float32, and"),
+        (lambda c: convert_weights(c, torch.complex64), r"it names torch\.ComplexFloatStorage"),
         (lambda c: convert_weights(c, torch.bool), "is of torch.bool, not torch.float32, and"),
         (lambda c: c["hyper_parameters"]["model"].update(num_filters=10**5), r"has the shape .*, not \(100000,"),
         (
@@ -373,6 +377,8 @@ def many_values() -> list[Any]:
         (lambda c: c["hyper_parameters"]["data"].pop("channels"), "no complete data"),
         (lambda c: c.update(hyper_parameters=[1]), "its configuration is no dictionary"),
         (lambda c: c.update(weights="best"), "weights=best"),
+        (lambda c: c["hyper_parameters"]["data"].update(image_size=10**5), "images of 100000×100000×1 in its"),
+        (lambda c: c["hyper_parameters"]["data"].update(name="a" * 101), "must be a name"),
     ],
 )
 def test_a_damaged_checkpoint_of_ours_is_one_error(
@@ -396,3 +402,48 @@ def test_safetensors_of_others_are_told_apart(tmp_path: Path) -> None:
         save_file(state, tmp_path / "bad.safetensors", header)
         with pytest.raises(DataError, match=message):
             load_score(tmp_path / "bad.safetensors")
+
+
+def packed(change: Callable[[str, bytes], tuple[str, bytes]], path: Path, *more: tuple[str, bytes]) -> None:
+    """A checkpoint of three noise levels, each entry of its archive changed."""
+    torch.save({"state_dict": {"sigmas": torch.ones(3)}}, path)
+    with zipfile.ZipFile(path) as old:
+        entries = [change(name, old.read(name)) for name in old.namelist()]
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "w") as new:  # of names that are there
+        for name, content in (*entries, *more):
+            new.writestr(name, content)
+
+
+LARGE = b"J\0\0\0\x10"
+
+
+def in_pickle(old: bytes, new: bytes) -> Callable[[str, bytes], tuple[str, bytes]]:
+    return lambda name, content: (name, content.replace(old, new) if name.endswith("data.pkl") else content)
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        (in_pickle(b"K\3tq", LARGE + b"tq"), (), "a storage of another size than it says"),
+        (in_pickle(b"K\3\x85", LARGE + b"\x85"), (), "a tensor that is larger than what is stored"),
+        (in_pickle(b"K\1\x85", LARGE + b"\x85"), (), "a tensor that is larger than what is stored"),
+        (in_pickle(b"FloatStorage", b"FloatTensor"), (), r"it names torch\.FloatTensor"),
+        (in_pickle(b"_rebuild_tensor_v2", b"_rebuild_parameter"), (), "it calls torch._utils._rebuild_parameter"),
+        (lambda *entry: entry, (("bad/data.pkl", b"\x80\2N."),), "two entries of one name"),
+        (lambda *entry: entry, (("bad/DATA.pkl", b"\x80\2N."),), "two entries of one name"),
+        (lambda *entry: entry, (("other/data.pkl", b"\x80\2N."),), "cannot be read"),
+        (lambda name, content: (name.replace("data.pkl", "x"), content), (), "cannot be read"),
+    ],
+)
+def test_a_file_holds_what_it_says(change: Any, more: Any, message: str, tmp_path: Path) -> None:
+    packed(change, tmp_path / "bad.ckpt", *more)
+    with pytest.raises(DataError, match=message):
+        load_score(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("name", ["bad.ckpt", "bad.safetensors", "diffusion_pytorch_model.safetensors"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=f"{name}: cannot be read .*it is no file"):
+        load_score(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Checkpoints that are nearly good: each is read, or refused in one line. `NCSN_EXAMPLES=100000` searches for long."""
+"""Checkpoints that are nearly good: each is read, or refused in one line; `NCSN_EXAMPLES=100000` searches longer."""
 
 import json
 import shutil

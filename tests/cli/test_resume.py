@@ -1,6 +1,7 @@
 """What the record of a run may ask for when the run is resumed; the folder may come from anybody."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -163,57 +164,22 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-EVIL = {  # what is in the folder's data/mine.yaml beside that, and why it is refused
-    "_target_: os.mkdir": "names os.mkdir, no class of this project",
-    "more: {_target_: os.mkdir}": "names os.mkdir",
-    "root: ${oc.env:HOME}": r"has the interpolation \$\{oc\.env:HOME\}",
-    "seed: '${oc.create:{a: 1}}'": "has the interpolation",
-    "_args_: [1]": "sets _args_",
-    "name: ../x": "leads to another folder",
-    "root: /": "holds no decoded images",
-}
-
-
-@pytest.mark.parametrize("line", EVIL)
-def test_a_folder_that_only_the_record_knows_does_no_more(line: str, folder: Path, own: Path) -> None:
-    (folder / "run.json").write_text(json.dumps({"config_dir": str(own)}))
-    assert resume(folder, ["data=mine"], "seed=1")[-2:] == ["--config-dir", str(own)]
-    mine = own / "data" / "mine.yaml"
-    kept = [known for known in mine.read_text().splitlines() if known.split(":")[0] != line.split(":")[0]]
-    mine.write_text("\n".join([*kept, line, ""]))
-    with pytest.raises(DataError, match=rf"{EVIL[line]}.*--config-dir {own}"):
-        resume(folder, ["data=mine"], "seed=1")
+@pytest.mark.parametrize("name", ["own", "gone", "gone/" + "x" * 999, "gone\x1b[2J\n"])
+def test_a_record_does_not_choose_them(name: str, folder: Path, own: Path) -> None:
+    (own / "data" / "mine.yaml").write_text("defaults: ['${oc.env:HOME}']\na: [")  # which is not even read
+    (folder / "run.json").write_text(json.dumps({"config_dir": f"{own.parent}/{name}"}))
+    with pytest.raises(ConfigError, match="give them again: --config-dir ") as raised:
+        resume(folder, ["data=mine"])
+    assert str(raised.value).isprintable()
     options = ("--config-dir", str(own))
     assert resume(folder, ["data=mine"], options=options)[-2:] == list(options)  # the user's own word
 
 
-def test_such_a_folder_reaches_nothing_of_hydras(folder: Path, own: Path) -> None:
-    (folder / "run.json").write_text(json.dumps({"config_dir": str(own)}))
-    (own / "experiment").mkdir()
-    evil = own / "experiment" / "evil.yaml"
-    for text in ("hydra: {callbacks: {x: {_target_: os.mkdir}}}", "hydra: {job: {env_set: {A: B}}}"):
-        evil.write_text(f"# @package _global_\n{text}\n")
-        with pytest.raises(DataError, match=r"sets what is Hydra's own|names os\.mkdir"):
-            resume(folder, ["experiment=evil"])
-
-
-@pytest.mark.parametrize("name", ["gone", "gone/" + "x" * 999, "gone\x1b[2J\n"])
-def test_a_folder_that_is_gone_is_asked_for(name: str, folder: Path, own: Path) -> None:
-    (folder / "run.json").write_text(json.dumps({"config_dir": f"{own}/{name}"}))
-    with pytest.raises(DataError, match=r"--config-dir .*, which is not there") as raised:
-        resume(folder, ["data=mine"])
-    assert str(raised.value).isprintable()
-
-
 @pytest.mark.parametrize("text", ["a: [", "[" * 9999])
-def test_a_folder_that_is_damaged_is_told_in_one_line(
-    text: str, folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_configurations_that_are_damaged_are_told_in_one_line(
+    text: str, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "run.json").write_text(json.dumps({"config_dir": str(own)}))
     (own / "data" / "mine.yaml").write_text(text)
-    with pytest.raises(DataError, match=r"--config-dir .*own, which is damaged") as raised:
-        resume(folder, ["data=mine"])
-    assert str(raised.value).isprintable()
     monkeypatch.setattr(sys, "argv", ["ncsn", "train", "data=mine", "--config-dir", str(own)])
     with pytest.raises(SystemExit) as end:
         main()
@@ -228,10 +194,35 @@ def test_a_run_with_configurations_of_ones_own_goes_on(
     call("train", "--config-dir", str(own), "data=mine", *tiny, "trainer.max_steps=1", cwd=tmp_path)
     (tmp_path / "elsewhere").mkdir()
     folder = only_run(tmp_path)
-    call("train", f"resume={folder}", "trainer.max_steps=2", cwd=tmp_path / "elsewhere")
+    options = ["--config-dir", str(own)]
+    call("train", *options, f"resume={folder}", "trainer.max_steps=2", cwd=tmp_path / "elsewhere")
     assert (folder / "checkpoints" / "step_0000002.ckpt").exists()
     call("train", "--config-dir=own", "data=mine", "resume=true", "trainer.max_steps=3", cwd=tmp_path)
     assert (folder / "checkpoints" / "step_0000003.ckpt").exists()
+
+
+# What else lies in the folder.
+
+
+@pytest.mark.parametrize("name", ["train.log", "metrics.csv", "checkpoints", ".hydra"])
+def test_what_leads_out_of_the_folder_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    if (folder / name).exists():
+        (folder / name).rename(tmp_path / "moved")
+    (folder / name).symlink_to(tmp_path / "victim")
+    with pytest.raises((DataError, ConfigError), match=rf"{name}: is a link that leads out of|holds no checkpoint"):
+        resume(folder, ["data=digits"])
+    (folder / name).unlink()
+    (folder / name).symlink_to("overrides.yaml")
+    resume(folder, ["data=digits"])  # which is within
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("name", ["train.log", "metrics.csv", "run.json"])
+def test_a_pipe_is_not_waited_for(name: str, folder: Path) -> None:
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=f"{name}: is neither a file nor a folder"):
+        resume(folder, ["data=digits"])
 
 
 def test_no_such_run(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_libraries_that_one_data_set_needs_are_imported_by_that_one():
             names = (
                 [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in getattr(node, "names", [])]
             )
-            assert not {name.split(".")[0] for name in names} & {"sklearn", "torchvision", "pooch", "lmdb"}, file
+            assert not {name.split(".")[0] for name in names} & {"sklearn", "torchvision", "pooch"}, file
 
 
 # Settings

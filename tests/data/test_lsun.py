@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
+from mutated import mutated, quick, read_or_refused
 from omegaconf import OmegaConf
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
@@ -167,10 +169,34 @@ def test_an_empty_database(tmp_path: Path) -> None:
         prepared(tmp_path)
 
 
-def test_without_the_package(databases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(DataError, match=r"tower_train_lmdb: .*pip install '\.\[lsun\]'"):
-        prepared(databases)
+@quick
+@given(data=st.data())
+def test_a_database_that_is_nearly_good_is_read_or_refused(data: st.DataObject, once: Callable) -> None:
+    folder = once(
+        "database", lambda folder: write_lmdb(folder / "good", {b"%040d" % n: b"x" * n * 90 for n in range(99)})
+    )
+    content = (folder / "good" / "data.mdb").read_bytes()
+    page = 4096 * data.draw(st.integers(0, len(content) // 4096 - 1))
+    changed = data.draw(st.one_of(mutated(content), mutated(content[page : page + 40])))
+    (folder / "data.mdb").write_bytes(
+        changed if len(changed) > 200 else content[:page] + changed + content[page + 40 :]
+    )
+    read_or_refused(lambda: [value.open("rb").read() for value in Database(folder)])
+
+
+def test_a_large_database_is_read_as_its_library_reads_it(tmp_path: Path) -> None:
+    values = {b"%040d" % (7 * n % 5003): b"%d" % n * (n % 3000) for n in range(5003)}
+    with lmdb.open(str(tmp_path), map_size=2**28) as environment:
+        with environment.begin(write=True) as transaction:
+            for name, value in values.items():
+                transaction.put(name, value)
+        with environment.begin(write=True) as transaction:
+            for name in list(values)[::7]:
+                transaction.delete(name)
+                del values[name]
+    database = Database(tmp_path)
+    assert [value.key for value in database] == sorted(values)
+    assert all(value.open("rb").read() == values[value.key] for value in database)
 
 
 def test_no_images(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def _tensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # SafetensorError and what the system says
-        raise DataError(f"{path}: cannot be read as safetensors ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: cannot be read as safetensors ({shown(error, 200)})") from error
 
 
 def checksum(header: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:

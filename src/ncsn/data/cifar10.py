@@ -17,6 +17,7 @@ from ncsn.pickles import PickleError, read_pickle
 _FOLDER, _ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 _URL = f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}"
 _MD5 = "c58f30108f718f92721af3b95e74349a"
+_MOST_FILES = 100
 _LARGEST = 2**28  # bytes of the archive once it is decompressed; the published one has 186 million
 _BATCHES: dict[Split, list[str]] = {
     "train": [f"data_batch_{number}" for number in range(1, 6)],
@@ -143,7 +144,9 @@ def _read_archive(path: Path, names: list[str]) -> list[tuple[np.ndarray, np.nda
     try:
         with gzip.open(path) as content, tarfile.open(fileobj=_Bounded(content), mode="r|") as archive:  # type: ignore[call-overload]
             # In the archive's order: going back in it means unpacking it again from the start.
-            for member in archive:
+            for number, member in enumerate(archive):
+                if number > _MOST_FILES:
+                    raise ValueError(f"it holds over {_MOST_FILES} files")
                 name = Path(member.name).name
                 if name in names and member.isreg() and (file := archive.extractfile(member)):
                     batches[name] = read_batch(file)

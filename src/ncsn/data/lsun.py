@@ -1,30 +1,29 @@
 """LSUN scenes, from their published LMDB folders or from folders of image files."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, overload
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from ncsn.data.decoding import DecodedFiles, Source, find_images, fit
+from ncsn.data.lmdb import entries
 from ncsn.data.module import ImageDataModule, Split
 from ncsn.errors import DataError
 
 _SITE = "http://dl.yf.io/lsun/scenes"
-
-_environments: WeakValueDictionary[tuple, Any] = WeakValueDictionary()  # a process may open a database only once
 
 
 @dataclass(kw_only=True, eq=False)
 class LSUN(ImageDataModule):
     """Scenes of one category, of which 300 are held out: shorter side resized to `image_size`, centre crop.
 
-    The images are in `<category>_train_lmdb` and `<category>_val_lmdb`, as published (folders with `data.mdb`,
-    which the package lmdb reads), or else in `<category>_train` and `<category>_val`, folders of image files, nested
+    The images are in `<category>_train_lmdb` and `<category>_val_lmdb`, as published (folders with
+    `data.mdb`), or else in `<category>_train` and `<category>_val`, folders of image files, nested
     or not, as LSUN's own script exports them; all in `<root>/lsun` or in `<root>`.
 
     The cache holds all images decoded: the 3,033,042 of LSUN bedroom take 149 GB at 128 pixels.
@@ -69,33 +68,23 @@ class Database(Sequence["Value"]):
     """The values of an LMDB folder in the order of their keys; each is read when it is opened, from any thread.
 
     Args:
-        folder: has `data.mdb`. It is opened read-only and need not be writable.
+        folder: has `data.mdb`. It need not be writable.
 
     Raises:
-        DataError: the package lmdb is missing, or the database cannot be read.
+        DataError: the database cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / "data.mdb"
+        keys, places = [], array("q")  # of three million images
         try:
-            import lmdb
-        except ModuleNotFoundError as error:
-            raise DataError(
-                f"{folder}: reading it needs the package lmdb; install it: pip install '.[lsun]'"
-            ) from error
-        self.folder = folder
-        try:
-            status = (folder / "data.mdb").stat()
-            key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            self.environment: Any = _environments.get(key)
-            if self.environment is None:
-                # No lock file, which could not be made in a folder that cannot be written; no reading ahead.
-                self.environment = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
-                _environments[key] = self.environment
-            with self.environment.begin() as transaction:
-                keys = list(transaction.cursor().iternext(keys=True, values=False))
-        except (lmdb.Error, OSError) as error:
+            for key, offset, length in entries(self.path):
+                keys.append(key)
+                places.extend((offset, length))
+        except (OSError, ValueError) as error:
             raise DataError(f"{folder}: not an LMDB that can be read ({error}); unpack it again") from error
-        self.keys = np.array(keys, dtype=np.bytes_)  # three million of them take 120 MB; as a list, three times that
+        self.keys = np.array(keys, dtype=np.bytes_)
+        self.places = np.frombuffer(places, np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -107,22 +96,23 @@ class Database(Sequence["Value"]):
     def __getitem__(self, i: int | slice) -> Any:
         if isinstance(i, slice):
             return [self[k] for k in range(*i.indices(len(self)))]
-        return Value(self, bytes(self.keys[i]))
+        offset, length = self.places[i].tolist()
+        return Value(self.path, bytes(self.keys[i]), offset, length)
 
 
 @dataclass(frozen=True)
 class Value:
     """One value of a database, which opens like a file."""
 
-    database: Database
+    path: Path
     key: bytes
+    offset: int
+    length: int
 
     def open(self, mode: Literal["rb"]) -> IO[bytes]:
-        with self.database.environment.begin() as transaction:
-            value = transaction.get(self.key)
-        if value is None:
-            raise ValueError("its key is gone")
-        return BytesIO(value)
+        with self.path.open(mode) as file:
+            file.seek(self.offset)
+            return BytesIO(file.read(self.length))
 
     def __str__(self) -> str:
-        return f"{self.database.folder}[{self.key.decode(errors='replace')}]"
+        return f"{self.path.parent}[{self.key.decode(errors='replace')}]"

@@ -114,7 +114,7 @@ def main() -> None:
             images = torch.randint(256, (IMAGES, *shape), dtype=torch.uint8)
             place = Path(folder, "x".join(map(str, shape)))
             cache.build(place, {}, lambda images=images: (images.numpy(), None), shape)
-            mapped = cache.load_images(place)
+            mapped = cache.load_images(place, shape)
             for setting in (
                 measure("memory", plain_batches(images), our_batches(images.to(WHERE)), rounds),
                 measure("memory-mapped", plain_batches(mapped), our_batches(mapped, READ_AHEAD), rounds),

@@ -13,6 +13,7 @@ from elsewhere import held_elsewhere
 
 from ncsn.errors import DataError
 from ncsn.files import (
+    check_folder,
     is_whole,
     link,
     one_process_at_a_time,
@@ -167,3 +168,30 @@ for write in (lambda: save_tensors({"a": torch.randn(100_000)}, path), array):
     pytest.importorskip("resource")
     run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.ckpt")], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_what_is_written_into_a_folder_stays_there(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "run-other"
+    for folder in (run / "checkpoints", other):
+        folder.mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").symlink_to("step_1.ckpt")
+    (run / "a").symlink_to("checkpoints")
+    (tmp_path / "link").symlink_to(run)
+    check_folder(run)
+    check_folder(tmp_path / "link")
+    for target in (other, other / "not_there", "..", "/"):
+        (run / "checkpoints" / "x").symlink_to(target)
+        with pytest.raises(DataError, match="checkpoints/x: is a link that leads out of"):
+            check_folder(run)
+        (run / "checkpoints" / "x").unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(run / "x")
+        with pytest.raises(DataError, match="x: is neither a file nor a folder"):
+            check_folder(run)
+        for read in (read_json, read_yaml):
+            with pytest.raises(DataError, match="not a regular file"):
+                read(run / "x")
+
+
+def test_an_error_is_one_line_whatever_a_file_is_called() -> None:
+    assert str(DataError("a\n\x1b[2J\ud800.png: damaged")) == "a  [2J .png: damaged"

@@ -1,5 +1,6 @@
 """Pictures: rounding, the layout of a grid to the pixel, and files that can be read back."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ncsn.images import grid, save_gif, save_png, to_uint8
+from ncsn import images as module
+from ncsn.images import grid, opened, save_gif, save_png, to_uint8
 
 
 def images(*shape: int) -> Tensor:
@@ -136,3 +138,30 @@ def test_gif_comes_back_frame_by_frame_and_rests_on_the_last(tmp_path: Path, num
             assert image.convert("RGB").getpixel((3, 3)) == colour
             durations.append(image.info["duration"])
     assert durations == [50] * (num_frames - 1) + [500]
+
+
+# Files of others
+
+
+@pytest.mark.parametrize("kind", ["GIF", "EPS", "TGA", "PDF"])
+def test_other_formats_are_not_read_whatever_their_names_say(kind: str, tmp_path: Path) -> None:
+    """EPS would run Ghostscript."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", kind)
+    with pytest.raises(OSError, match="cannot identify"), opened(tmp_path / "a.png"):
+        pass
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    with opened(tmp_path / "a.png") as image:
+        assert image.size == (4, 3)
+    monkeypatch.setattr(module, "MOST_PIXELS", 11)
+    with pytest.raises(ValueError, match="has 4×3 pixels, of which at most 11"), opened(tmp_path / "a.png"):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(OSError, match="not a regular file"), opened(tmp_path / "a.png"):
+        pass

@@ -2,6 +2,7 @@ import contextlib
 import os
 import shutil
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,29 +47,29 @@ def test_what_is_built_can_be_loaded(tmp_path):
     images, labels = some_images(), np.arange(200, dtype=np.uint8)
     build(tmp_path / "a" / "set", META, images, labels)
     assert cache.is_current(tmp_path / "a" / "set", META)
-    loaded = cache.load_images(tmp_path / "a" / "set")
+    loaded = cache.load_images(tmp_path / "a" / "set", SHAPE)
     assert torch.equal(loaded, torch.from_numpy(images))
     loaded[0] = 0  # a private copy
-    assert torch.equal(cache.load_images(tmp_path / "a" / "set"), torch.from_numpy(images))
-    loaded_labels = cache.load_labels(tmp_path / "a" / "set")
+    assert torch.equal(cache.load_images(tmp_path / "a" / "set", SHAPE), torch.from_numpy(images))
+    loaded_labels = cache.load_labels(tmp_path / "a" / "set", 200)
     assert loaded_labels.dtype == torch.int64
     assert torch.equal(loaded_labels, torch.arange(200))
 
 
 def test_a_set_without_labels(tmp_path):
     build(tmp_path / "set", META, some_images())
-    assert cache.load_labels(tmp_path / "set") is None
+    assert cache.load_labels(tmp_path / "set", 200) is None
 
 
 def test_a_stale_cache_is_replaced(tmp_path):
     build(tmp_path / "set", META, some_images(), np.zeros(200))
     new = {**META, "files": "xyz"}
     assert not cache.is_current(tmp_path / "set", new)
-    mapped = cache.load_images(tmp_path / "set")
+    mapped = cache.load_images(tmp_path / "set", SHAPE)
     build(tmp_path / "set", new, some_images(50, seed=1))
     assert cache.is_current(tmp_path / "set", new)
-    assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images(50, seed=1)))
-    assert cache.load_labels(tmp_path / "set") is None
+    assert torch.equal(cache.load_images(tmp_path / "set", SHAPE), torch.from_numpy(some_images(50, seed=1)))
+    assert cache.load_labels(tmp_path / "set", 200) is None
     assert torch.equal(mapped, torch.from_numpy(some_images()))  # who reads the old one can go on
     assert visible(tmp_path) == ["set"]
 
@@ -126,8 +127,8 @@ def test_a_cache_with_a_flipped_bit_is_made_anew(name, tmp_path, caplog):
     assert not cache.is_current(tmp_path / "set", META)
     assert f"{name}: damaged" in caplog.text
     build(tmp_path / "set", META, images, labels)
-    assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(images))
-    assert torch.equal(cache.load_labels(tmp_path / "set"), torch.from_numpy(labels))
+    assert torch.equal(cache.load_images(tmp_path / "set", SHAPE), torch.from_numpy(images))
+    assert torch.equal(cache.load_labels(tmp_path / "set", 200), torch.from_numpy(labels))
     assert visible(tmp_path) == ["set"]
 
 
@@ -146,7 +147,7 @@ def test_of_several_at_the_same_time_one_builds(tmp_path, stale):
         together.wait()
         try:
             cache.build(tmp_path / "set", META, read, SHAPE)
-            assert torch.equal(cache.load_images(tmp_path / "set"), torch.from_numpy(some_images()))
+            assert torch.equal(cache.load_images(tmp_path / "set", SHAPE), torch.from_numpy(some_images()))
         except Exception as error:
             failures.append(error)
 
@@ -185,17 +186,45 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path, monkeypatch):
 
 
 def test_a_cache_that_is_missing_or_damaged(tmp_path):
-    for load in (cache.load_images, cache.load_meta):
+    for load in (lambda folder: cache.load_images(folder, SHAPE), cache.load_meta):
         with pytest.raises(DataError, match="prepare_data"):
             load(tmp_path / "set")
     build(tmp_path / "set", META, some_images())
     assert cache.load_meta(tmp_path / "set") == META
     os.truncate(tmp_path / "set" / "images.npy", 200)
     (tmp_path / "set" / "meta.json").write_text("{")
-    for load in (cache.load_images, cache.load_meta):
+    for load in (lambda folder: cache.load_images(folder, SHAPE), cache.load_meta):
         with pytest.raises(DataError, match="damaged"):
             load(tmp_path / "set")
     np.savez(tmp_path / "archive.npz", 1)
     (tmp_path / "archive.npz").rename(tmp_path / "set" / "images.npy")
     with pytest.raises(DataError, match="damaged"):
-        cache.load_images(tmp_path / "set")
+        cache.load_images(tmp_path / "set", SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("images", np.zeros((200, 1, 3, 3), np.uint8), r"uint8 of shape \(200, 1, 3, 3\)"),
+        ("images", np.zeros((200, *SHAPE), np.int64), "int64 of shape"),
+        ("images", np.array([print], object), "damaged"),
+        ("labels", np.zeros(199, np.int64), r"labels of shape \(199,\) for 200 images"),
+        ("labels", np.zeros((200, 2), np.int64), "int64 of shape"),
+        ("labels", np.full(200, 10), "labels from 10 to 10 for 10 classes"),
+        ("labels", np.full(200, -1), "labels from -1 to -1 for 10 classes"),
+    ],
+)
+def test_a_cache_of_something_else_is_damaged(name, array, message, tmp_path):
+    build(tmp_path / "set", META, some_images(), np.zeros(200))
+    np.save(tmp_path / "set" / f"{name}.npy", array, allow_pickle=True)
+    load = partial(cache.load_images, shape=SHAPE)
+    if name == "labels":
+        load = partial(cache.load_labels, count=200, num_classes=10)
+    with pytest.raises(DataError, match=rf"{name}\.npy: damaged.*{message}"):
+        load(tmp_path / "set")
+
+
+def test_labels_of_other_classes_are_not_kept(tmp_path):
+    with pytest.raises(DataError, match="set: labels from 0 to 10 for 10 classes"):
+        cache.build(tmp_path / "set", META, lambda: (some_images(2), np.array([0, 10])), SHAPE, 10)
+    assert visible(tmp_path) == []

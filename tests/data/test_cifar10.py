@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ncsn.data import CIFAR10
+from ncsn.data import cifar10 as module
 from ncsn.errors import DataError
 
 NAMES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
@@ -88,6 +89,13 @@ class Harmful:
         pickle.dumps({**batch(1), "data": np.zeros((4, 100), np.uint8)}, protocol=4),
         pickle.dumps([1, 2, 3]),
         pickle.dumps(Harmful()),
+        pickle.dumps({**batch(1), "labels": [1, 2, 3, 10]}, protocol=4),
+        pickle.dumps({**batch(1), "labels": ["1"] * 4}, protocol=4),
+        pickle.dumps({**batch(1), "data": np.zeros((4, 3072), np.float32)}, protocol=4),
+        pickle.dumps({**batch(1), "data": np.array([[print] * 3072] * 4, object)}, protocol=4),
+        b"\x80\x02cnumpy\nndarray\n(K\x04tR.",  # memory that nobody has written to
+        b"\x80\x02cnumpy\ndtype\nU\x02O8K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb.",
+        b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".",
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -120,3 +128,25 @@ def test_the_real_set(real_data, tmp_path):
     means = [images[:, c].double().mean().item() / 255 for c in range(3)]
     assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
     assert data.labels("train").bincount().tolist() == [5000] * 10
+
+
+@pytest.mark.parametrize(("limit", "most"), [("_LARGEST", 9999), ("_MOST_FILES", 2)])
+def test_an_archive_is_not_read_without_end(limit, most, root, monkeypatch):
+    pack(root)
+    monkeypatch.setattr(module, limit, most)
+    with pytest.raises(DataError, match=rf"cifar-10-python\.tar\.gz: .*holds (more than|over) {most:,}"):
+        prepared(root)
+
+
+def test_links_in_an_archive_are_not_followed(root):
+    (root / "data_batch_1").write_bytes(pickle.dumps(batch(0), protocol=4))
+    with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
+        for name in NAMES:
+            for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                member = tarfile.TarInfo(f"../../{name}")
+                member.type, member.linkname = kind, str(root / "data_batch_1")
+                archive.addfile(member)
+    for path in (root / "cifar-10-batches-py").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: .*'data_batch_1'"):
+        prepared(root)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ncsn.data import ImageFolder
+from ncsn.data.decoding import find_images
 from ncsn.errors import ConfigError, DataError
 
 
@@ -126,3 +127,10 @@ def test_no_labels_where_an_image_lies_in_no_class_or_all_in_one(tmp_path, save_
     data.prepare_data()
     assert data.classes() is data.labels("train") is None
     assert "classes" not in data.identity("train")
+
+
+def test_links_in_circles_are_followed_once(tmp_path, save_noise):
+    save_noise(tmp_path / "a" / "1.png", (9, 9), 0)
+    for name in ("x", "y", "z"):
+        (tmp_path / "a" / name).symlink_to(tmp_path, target_is_directory=True)
+    assert [path.name for path in find_images(tmp_path)] == ["1.png"]

@@ -136,6 +136,23 @@ def test_a_file_that_is_not_what_it_should_be(root, content, reason):
     assert snapshot(root) == before  # the user's file is kept, no cache is begun
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2**31, 2**31, 4), "expected 18446744073709551616 values"), ((2**32 - 1,) * 3, "values, found 0")],
+)
+def test_sizes_that_no_number_holds(root, shape, message):
+    path = root / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(struct.pack(">IIII", 0x803, *shape)))
+    with pytest.raises(DataError, match=message):
+        prepared(root)
+
+
+def test_a_file_is_not_decompressed_without_end(root, monkeypatch):
+    monkeypatch.setattr("ncsn.data.mnist._LARGEST", 999)
+    with pytest.raises(DataError, match="found one of over 999 bytes"):
+        prepared(root)
+
+
 def test_there_is_one_size():
     with pytest.raises(ConfigError, match=r"^data\.image_size=32: must be 28 for mnist$"):
         MNIST(image_size=32)

@@ -104,3 +104,23 @@ def test_the_classifier_of_other_data_is_not_taken_for_this_ones(digits, tmp_pat
     Classifier("mnist", 28, 1, 10).save(tmp_path / "digits-8px-1ch-v1.pt")
     with pytest.raises(DataError, match=r"expected a classifier of .*'digits'.*found one of .*'mnist'"):
         Classifier.for_data(digits, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda saved: saved["record"].update(num_classes=10**9), "has the shape"),
+        (lambda saved: saved["record"].update(image_size="x"), "not supported between"),
+        (lambda saved: saved["record"].update(accuracy="${oc.env:HOME}"), "is an interpolation"),
+        (lambda saved: saved["state"].popitem(), "it lacks head.bias"),
+        (lambda saved: saved.update(state=[1]), "no plain tensors"),
+        (lambda saved: saved.update(state=print), "it names builtins.print"),
+    ],
+)
+def test_a_classifier_of_somebody_else_is_read_with_care(change, message, tmp_path):
+    Classifier("digits", 8, 1, 10).save(tmp_path / "a.pt")
+    saved = torch.load(tmp_path / "a.pt", weights_only=True)
+    change(saved)
+    torch.save(saved, tmp_path / "a.pt")
+    with pytest.raises(DataError, match=rf"a\.pt: expected a classifier.*{message}"):
+        Classifier.load(tmp_path / "a.pt")

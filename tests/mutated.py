@@ -11,7 +11,7 @@ from ncsn.errors import DataError
 
 EXAMPLES = int(os.environ.get("NCSN_EXAMPLES", "0"))  # for a long search, with other seeds each time
 quick = settings(
-    max_examples=EXAMPLES or 60,
+    max_examples=EXAMPLES or 40,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,

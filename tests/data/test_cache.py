@@ -207,7 +207,7 @@ def test_a_cache_that_is_missing_or_damaged(tmp_path):
     [
         ("images", np.zeros((200, 1, 3, 3), np.uint8), r"uint8 of shape \(200, 1, 3, 3\)"),
         ("images", np.zeros((200, *SHAPE), np.int64), "int64 of shape"),
-        ("images", np.array([print], object), "damaged"),
+        ("images", np.array([print], object), "Python objects"),
         ("labels", np.zeros(199, np.int64), r"labels of shape \(199,\) for 200 images"),
         ("labels", np.zeros((200, 2), np.int64), "int64 of shape"),
         ("labels", np.full(200, 10), "labels from 10 to 10 for 10 classes"),

@@ -114,7 +114,7 @@ def test_the_classifier_of_other_data_is_not_taken_for_this_ones(digits, tmp_pat
         (lambda saved: saved["record"].update(accuracy="${oc.env:HOME}"), "is an interpolation"),
         (lambda saved: saved["state"].popitem(), "it lacks head.bias"),
         (lambda saved: saved.update(state=[1]), "no plain tensors"),
-        (lambda saved: saved.update(state=print), "it names builtins.print"),
+        (lambda saved: saved.update(state=print), r"it names \w+\.print"),
     ],
 )
 def test_a_classifier_of_somebody_else_is_read_with_care(change, message, tmp_path):

@@ -22,7 +22,7 @@ def check_restored(trainer: Trainer, model: LightningModule, checkpoint: Mapping
     Raises:
         DataError: naming what is of another kind.
     """
-    path = Path(str(trainer.ckpt_path))  # type: ignore[attr-defined]
+    path = Path(str(trainer.ckpt_path))
     for key in ("state_dict", "current_model_state"):
         if key in checkpoint:
             check_weights(model, checkpoint[key], path)

@@ -441,6 +441,16 @@ def test_a_file_holds_what_it_says(change: Any, more: Any, message: str, tmp_pat
         load_score(tmp_path / "bad.ckpt")
 
 
+def test_an_archive_behind_something_else_does_not_speak_for_it(tmp_path: Path) -> None:
+    WRITERS["as torch wrote files before 1.6"](tmp_path / "bad.ckpt", tmp_path / "ran")
+    torch.save({}, tmp_path / "good.ckpt")
+    with (tmp_path / "bad.ckpt").open("ab") as file:
+        file.write((tmp_path / "good.ckpt").read_bytes())
+    assert zipfile.is_zipfile(tmp_path / "bad.ckpt")
+    with pytest.raises(DataError, match="refused, and nothing in it was run"):
+        load_score(tmp_path / "bad.ckpt")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 @pytest.mark.parametrize("name", ["bad.ckpt", "bad.safetensors", "diffusion_pytorch_model.safetensors"])
 def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:

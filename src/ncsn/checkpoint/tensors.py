@@ -51,7 +51,8 @@ def load_tensors(path: Path, *, mmap: bool = False) -> Any:
             raise ValueError("it is no file")
         if not is_whole(path):
             raise ValueError("damaged, its checksum is of other content")
-        is_archive = zipfile.is_zipfile(path)
+        with path.open("rb") as file:
+            is_archive = file.read(4) == b"PK\3\4"  # as PyTorch tells them apart
         _check_archive(path) if is_archive else _check_old(path)
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_archive)

@@ -80,6 +80,7 @@ ROOMS = [
     "values",
     "files",
     "images",
+    "pickles",
     "config",
     "runs",
     "data",

@@ -110,7 +110,19 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or a folder is there; what can be no path is not.
+
+    Raises:
+        DataError: something else is, a pipe or a device, which may have no end.
+    """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DataError(f"{path}: neither a file nor a folder, but a pipe or a device; give a file")
+    return os.path.exists(path)
+
+
 def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
+    is_there(path)
     try:
         return parse(path.read_text("utf-8"))
     except Exception as error:  # parsers fail in many ways: at text that is no number, at depth, at tags

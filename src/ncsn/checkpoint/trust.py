@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ncsn.config import SPECIAL_KEYS
 from ncsn.errors import DataError, shown
+from ncsn.noise import MOST_LEVELS
 
 NETWORKS = ("ncsn.networks.EnergyNCSN", "ncsn.networks.NCSN", "ncsn.networks.NCSNv2", "ncsn.networks.UNet")
 DATA_SETS = (
@@ -101,8 +102,6 @@ TRAINING = (
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What the numbers of a file may be."""
-
-MOST_LEVELS = 100_000
 
 _DEEPEST = 20
 _MOST_VALUES = 10_000

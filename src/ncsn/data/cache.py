@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import is_whole, one_process_at_a_time, read_json, seal
+from ncsn.files import is_there, is_whole, one_process_at_a_time, read_json, seal
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def fingerprint(files: Iterable[Path], root: Path) -> str:
             status = file.stat()
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror}); replace or remove it") from error
+        is_there(file)
         digest.update(repr((relative(file, root), status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ncsn.errors import DataError
+from ncsn.files import is_there
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -41,6 +42,8 @@ class DecodedFiles:
 
     def __getitem__(self, i: int) -> np.ndarray:
         source = self.files[i]
+        if isinstance(source, Path):
+            is_there(source)
         try:
             with source.open("rb") as file:
                 pixels = np.asarray(self.transform(open_image(file, self.channels)))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ncsn.data.download import fetch
 from ncsn.errors import DataError
 from ncsn.evaluation.features import FeatureNetwork, Features
-from ncsn.files import sha256
+from ncsn.files import is_there, sha256
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Inception(FeatureNetwork):
 def _load(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+    is_there(path)
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run what a pickle asks for
         return FeatureExtractorInceptionV3(

@@ -21,7 +21,8 @@ from ncsn.errors import ConfigError, UserError, shown
 
 T = TypeVar("T")
 
-SPECIAL_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's, of a node that is built
+_SPECIAL = {"_target_": str, "_partial_": bool, "_convert_": str, "_recursive_": bool, "_args_": list}
+SPECIAL_KEYS = tuple(_SPECIAL)  # Hydra's, of a node that is built
 _FUNCTIONS = ("objective", "optimizer", "scheduler")  # nodes that may be built into a function still to be called
 
 
@@ -141,6 +142,7 @@ def _checked_call(node: dict[str, Any], key: str) -> dict[str, Any]:
     checked = dict(node)
     for name, value in node.items():
         if name in SPECIAL_KEYS:
+            checked[name] = _value(value, _SPECIAL[name], f"{key}.{name}")
             continue
         if name not in parameters and not takes_any:
             allowed = ", ".join(parameters)

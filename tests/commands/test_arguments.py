@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ncsn.commands.arguments import search_path, split, with_texts
-from ncsn.commands.cli import rewrite
+from ncsn.commands.cli import CONF, rewrite
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,23 @@ def test_commas_separate_the_values_of_a_sweep(monkeypatch: pytest.MonkeyPatch) 
     (override,) = with_texts(["data.root=~/a,/b=c,d"], multirun=True)
     sweep = OverridesParser.create().parse_override(override)
     assert list(sweep.sweep_string_iterator()) == ["'/home/me/a'", "'/b=c'", "d"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "multirun", "read"),
+    [
+        ("model=3", False, "model='3'"),
+        ("logger=null", False, "logger='null'"),
+        ("+experiment=7", False, "+experiment='7'"),
+        ("model=unet", False, "model=unet"),
+        ("model=3,unet", True, "model='3',unet"),
+        ("logger=[csv]", False, "logger=[csv]"),
+        ("model.num_filters=3", False, "model.num_filters=3"),
+        ("sampler={steps:3}", False, "sampler={steps:3}"),
+    ],
+)
+def test_a_choice_of_a_group_is_the_name_of_a_file(typed: str, multirun: bool, read: str) -> None:
+    assert with_texts([typed], multirun, [CONF]) == [read]
 
 
 @pytest.mark.parametrize("wrong", ["noise.sigma_max=[1", "x=choice(1", "a b=1", "x='y", "~callbacks.ema"])

@@ -41,7 +41,7 @@ class Inception(FeatureNetwork):
     def __init__(self, weights_path: str | None = None) -> None:
         super().__init__()
         path = _in_hub() if weights_path is None else Path(weights_path).expanduser()
-        if not path.is_file():
+        if not (is_there(path) and path.is_file()):
             raise DataError(f"{path}: missing; {_way_out()}")
         self._checksum = sha256(path)
         self.network = _load(path)
@@ -67,7 +67,6 @@ class Inception(FeatureNetwork):
 def _load(path: Path) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    is_there(path)
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run what a pickle asks for
         return FeatureExtractorInceptionV3(

@@ -73,7 +73,8 @@ def try_out(
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
         if levels_known:
-            state = next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
+            grey = torch.full_like(image, 0.5)
+            state = next(iter(sampler(score, grey, model.sigmas, normal=torch.ones_like)))
             if not state.x.isfinite().all():
                 raise ValueError("its first step is not finite; a smaller step size helps, if it has one")
 
@@ -123,11 +124,12 @@ def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Call
         "samples": {"sampler": sampler, "folder": run.pictures},
         "selection": {"sampler": sampler, "folder": run.path},
     }
-    return [
-        require(Callback, build(node, f"callbacks.{name}", **of_run.get(name, {})), f"callbacks.{name}")
+    built = {
+        name: require(Callback, build(node, f"callbacks.{name}", **of_run.get(name, {})), f"callbacks.{name}")
         for name, node in ((str(name), node) for name, node in config.callbacks.items())
-        if node is not None and name not in hidden
-    ]
+        if node is not None
+    }
+    return [callback for name, callback in built.items() if name not in hidden]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

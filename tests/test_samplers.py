@@ -187,6 +187,7 @@ def test_keeps_no_graph_and_leaves_the_callers_grad_mode() -> None:
         ({"step_size": 0.0}, "step_size=0.0: must be positive"),
         ({"step_size": -1e-5}, "step_size=-1e-05: must be positive"),
         ({"step_size": math.nan}, "step_size=nan: must be positive"),
+        ({"step_size": math.inf}, "step_size=inf: must be positive and finite"),
     ],
 )
 def test_refuses_by_name(kwargs: dict, message: str) -> None:

@@ -61,7 +61,7 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("optimizer.eps=1e30", ["optimizer: ", "nothing is learned", "optimizer.eps"]),
     ("optimizer.lr=0", ["optimizer: ", "nothing is learned", "optimizer.lr"]),
     ("model.num_filters=1e6", ["model: ", "parameters", "GB", "model.num_filters"]),
-    ("sampler.step_size=inf", ["sampler: ", "not finite"]),
+    ("sampler.step_size=1e38", ["sampler: ", "not finite"]),
 ]  # fmt: skip
 
 

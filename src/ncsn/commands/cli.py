@@ -173,6 +173,8 @@ class OwnFolder(Callback):
                 break
             except FileExistsError:
                 path = named.with_name(f"{named.name}_{number}")
+            except OSError:  # Hydra, which makes it next, says why: of what goes wrong in here it tells at length
+                return
         with read_write(config):
             config.hydra.run.dir = str(path)
 

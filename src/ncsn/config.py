@@ -85,8 +85,8 @@ def check(config: DictConfig, settings: Mapping[str, Any] | None = None) -> Dict
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        # The last: nodes take theirs from keys that stand below them.
-        *_, key = ("configuration", *_unresolved(config, OmegaConf.to_container(config), ""))
+        keys = [*_unresolved(config, OmegaConf.to_container(config), ""), "configuration"]
+        key = min(keys[:-1] or keys, key=lambda key: key.count("."))  # nodes take theirs from keys at the top level
         raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(container, dict)
     checked = _checked(container, "")

@@ -267,6 +267,18 @@ def test_lightnings_options_reach_the_trainer() -> None:
         ("optimizer.betas=[0.9,x]", r"^optimizer\.betas=\[0\.9, 'x'\]: must be a number$"),
         ("trainer.max_steps=true", r"^trainer\.max_steps=True: must be an integer$"),
         ("trainer.precision=foo", "^trainer.precision=foo: must be .*bf16-mixed"),
+        ("trainer.max_time=7", r"^trainer\.max_time=7: must be a string or a time as DD:HH:MM:SS or a dictionary$"),
+        ("optimizer.betas=[0.9]", r"^optimizer\.betas=\[0\.9\]: must be a longer list$"),
+        ("optimizer.betas=[1,1,1]", r"^optimizer\.betas=\[1, 1, 1\]: must be a list of at most 2 values$"),
+        ("optimizer.eps=1e-50", r"^optimizer\.eps=1e-50: must be a number that float32 has, 0 or from"),
+        ("optimizer.lr=nan", r"^optimizer\.lr=nan: must be a number that float32 has"),
+        ("noise.sigma_max=1e50", r"^noise\.sigma_max=1e\+50: must be a number that float32 has"),
+        ("data.batch_size=1e30", r"^data\.batch_size=1e\+30: must be an integer of 64 bits$"),
+        ("data.seed=9223372036854775808", r"^data\.seed=9223372036854775808: must be an integer of 64 bits$"),
+        ("sampler.denoise={a:1}", r"^sampler\.denoise=\{'a': 1\}: must be true or false$"),
+        ("seed='${nowhere}'", r"^seed: Interpolation key 'nowhere' not found$"),
+        ("name='" + 5000 * "x" + "' data.flip=" + 5000 * "x", r"^data\.flip=x{100}…: must be true or false$"),
+        ("data._target_=ncsn", r"^data\._target_=ncsn: must be a class or a function, not a module$"),
     ],
 )
 def test_what_is_wrong_is_named(option: str, told: str) -> None:
@@ -299,6 +311,7 @@ def test_what_is_wrong_is_named(option: str, told: str) -> None:
         ("trainer.limit_val_batches=10", 10),
         ("trainer.limit_val_batches=1.0", 1.0),
         ("trainer.val_check_interval=0.5", 0.5),
+        ("trainer.val_check_interval=2e0", 2),
         ("trainer.max_time=00:01:00:00", "00:01:00:00"),
         ("trainer.benchmark=off", False),
     ],
@@ -309,6 +322,26 @@ def test_plain_meanings_become_the_type_they_are_meant_for(written: str, meant: 
     assert (found, type(found if not isinstance(meant, list) else list(found))) == (meant, type(meant))
     if isinstance(meant, list):
         assert [type(x) for x in found] == [type(x) for x in meant]
+
+
+def test_settings_of_a_node_go_beyond_its_signature() -> None:
+    hint = {"trainer.max_steps": Annotated[int, Field(ge=1)], "trainer.nowhere": int, "nowhere.x": int}
+    assert check(composed("trainer.max_steps=1e1"), hint).trainer.max_steps == 10
+    with pytest.raises(ConfigError, match=r"^trainer\.max_steps=0: must be at least 1$"):
+        check(composed("trainer.max_steps=0"), hint)
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (7, "^x=7: must be a node"),
+        ({"a": 1}, "^x={'a': 1}: must be a node"),
+        ({"_target_": "builtins.dict", "_partial_": True}, "^x._partial_=true: goes with objective"),
+    ],
+)
+def test_what_is_no_node_is_not_built(node: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        build(OmegaConf.create({"x": node}).x, "x")
 
 
 def test_what_was_checked_is_what_is_built() -> None:

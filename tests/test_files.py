@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 import torch
 from elsewhere import held_elsewhere
 
+from ncsn.checkpoint import load_score, resolve
+from ncsn.data.cache import fingerprint
+from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError
+from ncsn.evaluation.image_sets import images_of
+from ncsn.evaluation.inception import Inception
 from ncsn.files import (
     check_folder,
     is_whole,
@@ -24,6 +30,8 @@ from ncsn.files import (
     seal,
     write_text,
 )
+from ncsn.sampling.tasks.images import image_files
+from ncsn.sampling.tasks.masks import read_mask
 
 
 def test_a_failure_leaves_a_file_as_it_was(tmp_path: Path) -> None:
@@ -189,9 +197,31 @@ def test_what_is_written_into_a_folder_stays_there(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="x: is neither a file nor a folder"):
             check_folder(run)
         for read in (read_json, read_yaml):
-            with pytest.raises(DataError, match="not a regular file"):
+            with pytest.raises(DataError, match="neither a file nor a folder"):
                 read(run / "x")
 
 
 def test_an_error_is_one_line_whatever_a_file_is_called() -> None:
     assert str(DataError("a\n\x1b[2J\ud800.png: damaged")) == "a  [2J .png: damaged"
+
+
+READERS: dict[str, Callable[[Path], object]] = {  # of what a user names
+    "a checkpoint": resolve,
+    "a network": load_score,
+    "samples": images_of,
+    "images": lambda path: image_files(str(path)),
+    "a mask": lambda path: read_mask(path, 8),
+    "an image": lambda path: DecodedFiles([path], 1, lambda image: image)[0],
+    "a data set": lambda path: fingerprint([path], path.parent),
+    "weights": lambda path: Inception(str(path)),
+    "a record": read_json,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes by name")
+@pytest.mark.parametrize("what", READERS)
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(what: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"pipe\.safetensors: neither a file nor a folder"):
+        READERS[what](pipe)

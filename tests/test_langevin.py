@@ -159,8 +159,8 @@ def test_eta_too_small_for_the_ladder_is_refused_with_what_would_do() -> None:
     ("kind", "kwargs", "message"),
     [
         (Langevin, {"steps": 0}, "steps=0: must be at least 1"),
-        (Langevin, {"step_size": 0.0}, "step_size=0.0: must be positive"),
-        (Langevin, {"step_size": math.nan}, "step_size=nan: must be positive"),
+        (Langevin, {"step_size": 0.0}, "step_size=0.0: must be positive and finite"),
+        (Langevin, {"step_size": math.nan}, "step_size=nan: must be positive and finite"),
         (ConsistentAnnealedSampling, {"steps_per_level": 0}, "steps_per_level=0: must be at least 1"),
         (ConsistentAnnealedSampling, {"eta": 0.0}, "eta=0.0: must be in (0, 1]"),
         (ConsistentAnnealedSampling, {"eta": 1.5}, "eta=1.5: must be in (0, 1]"),

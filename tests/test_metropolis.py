@@ -210,11 +210,11 @@ def test_without_an_energy_it_is_refused_by_name(kind: Any) -> None:
     ("kind", "kwargs", "message"),
     [
         (MetropolisLangevin, {"steps_per_level": 0}, "steps_per_level=0: must be at least 1"),
-        (MetropolisLangevin, {"step_size": 0.0}, "step_size=0.0: must be positive"),
-        (MetropolisLangevin, {"step_size": math.nan}, "step_size=nan: must be positive"),
+        (MetropolisLangevin, {"step_size": 0.0}, "step_size=0.0: must be positive and finite"),
+        (MetropolisLangevin, {"step_size": math.nan}, "step_size=nan: must be positive and finite"),
         (HamiltonianMonteCarlo, {"steps_per_level": 0}, "steps_per_level=0: must be at least 1"),
         (HamiltonianMonteCarlo, {"leapfrog_steps": 0}, "leapfrog_steps=0: must be at least 1"),
-        (HamiltonianMonteCarlo, {"step_size": -1.0}, "step_size=-1.0: must be positive"),
+        (HamiltonianMonteCarlo, {"step_size": -1.0}, "step_size=-1.0: must be positive and finite"),
     ],
 )
 def test_refuses_by_name(kind: Any, kwargs: dict, message: str) -> None:

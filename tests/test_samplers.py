@@ -184,9 +184,10 @@ def test_keeps_no_graph_and_leaves_the_callers_grad_mode() -> None:
     [
         ({"steps_per_level": 0}, "steps_per_level=0: must be at least 1"),
         ({"steps_per_level": -2}, "steps_per_level=-2: must be at least 1"),
-        ({"step_size": 0.0}, "step_size=0.0: must be positive"),
-        ({"step_size": -1e-5}, "step_size=-1e-05: must be positive"),
-        ({"step_size": math.nan}, "step_size=nan: must be positive"),
+        ({"step_size": 0.0}, "step_size=0.0: must be positive and finite"),
+        ({"step_size": -1e-5}, "step_size=-1e-05: must be positive and finite"),
+        ({"step_size": math.nan}, "step_size=nan: must be positive and finite"),
+        ({"step_size": math.inf}, "step_size=inf: must be positive and finite"),
     ],
 )
 def test_refuses_by_name(kwargs: dict, message: str) -> None:

@@ -10,16 +10,20 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, get_type_hints
+from functools import partial, reduce
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ncsn import values
-from ncsn.errors import ConfigError, UserError
+from ncsn.errors import ConfigError, UserError, shown
 
-SPECIAL_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")  # Hydra's, of a node that is built
+T = TypeVar("T")
+
+_SPECIAL = {"_target_": str, "_partial_": bool, "_convert_": str, "_recursive_": bool, "_args_": list}
+SPECIAL_KEYS = tuple(_SPECIAL)  # Hydra's, of a node that is built
+_FUNCTIONS = ("objective", "optimizer", "scheduler")  # nodes that may be built into a function still to be called
 
 
 def slug(text: str, max_length: int = 160) -> str:
@@ -69,8 +73,9 @@ def check(config: DictConfig, settings: Mapping[str, Any] | None = None) -> Dict
 
     Args:
         config: as it was composed.
-        settings: type hints of keys at the top level, `{"num_samples": Annotated[int, Field(ge=1)] | None}`. Those of
-            nodes with a `_target_` come from what is named.
+        settings: type hints of keys, `{"num_samples": Annotated[int, Field(ge=1)] | None}`. Those within nodes with a
+            `_target_` come from what is named, and from here where it accepts more than it can do:
+            `{"trainer.log_every_n_steps": Annotated[int, Field(ge=1)]}`.
 
     Raises:
         ConfigError: naming the key, its value, and what is allowed.
@@ -80,12 +85,21 @@ def check(config: DictConfig, settings: Mapping[str, Any] | None = None) -> Dict
     try:
         container = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+        keys = [*_unresolved(config, OmegaConf.to_container(config), ""), "configuration"]
+        key = min(keys[:-1] or keys, key=lambda key: key.count("."))  # nodes take theirs from keys at the top level
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(container, dict)
     checked = _checked(container, "")
-    for key in (settings or {}).keys() & checked.keys():
-        checked[key] = _value(checked[key], (settings or {})[key], key)
+    for key, hint in (settings or {}).items():
+        *parents, name = key.split(".")
+        node = reduce(_below, parents, checked)
+        if isinstance(node, dict) and name in node:
+            node[name] = _value(node[name], hint, key)
     return OmegaConf.create(_literal(checked))
+
+
+def _below(node: Any, name: str) -> Any:
+    return node.get(name) if isinstance(node, dict) else None
 
 
 def _missing(node: Any, key: str) -> Iterator[str]:
@@ -96,10 +110,22 @@ def _missing(node: Any, key: str) -> Iterator[str]:
         yield key
 
 
+def _unresolved(config: DictConfig, node: Any, key: str) -> Iterator[str]:
+    """Keys whose interpolation leads nowhere."""
+    if isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _unresolved(config, value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str) and "${" in node:
+        try:
+            OmegaConf.select(config, key, throw_on_missing=True)
+        except OmegaConfBaseException:
+            yield key
+
+
 def _checked(node: Any, key: str) -> Any:
     if isinstance(node, dict):
         node = {name: _checked(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
-        return _checked_call(node, key) if node.get("_target_") else node
+        return _checked_call(node, key) if node.get("_target_") is not None else node
     if isinstance(node, list):
         return [_checked(value, f"{key}[{index}]") for index, value in enumerate(node)]
     return node
@@ -107,16 +133,22 @@ def _checked(node: Any, key: str) -> Any:
 
 def _checked_call(node: dict[str, Any], key: str) -> dict[str, Any]:
     target = _locate(node["_target_"], key)
-    parameters = inspect.signature(target).parameters
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:  # of what is written in C
+        return node
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     hints = _hints(target.__init__ if inspect.isclass(target) else target)
     checked = dict(node)
     for name, value in node.items():
         if name in SPECIAL_KEYS:
+            checked[name] = _value(value, _SPECIAL[name], f"{key}.{name}")
             continue
         if name not in parameters and not takes_any:
             allowed = ", ".join(parameters)
-            raise ConfigError(f"{key}.{name}={value}: no such key{closest(name, parameters)} (allowed: {allowed})")
+            raise ConfigError(
+                f"{key}.{name}={shown(value)}: no such key{closest(name, parameters)} (allowed: {allowed})"
+            )
         if name in hints and not _is_built(value):
             checked[name] = _value(value, hints[name], f"{key}.{name}")
     return checked
@@ -124,16 +156,22 @@ def _checked_call(node: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _is_built(value: Any) -> bool:
     """Whether a value is a node, or holds some, of which something else is built before it is passed on."""
-    return isinstance(value, dict) or (isinstance(value, list) and any(_is_built(item) for item in value))
+    if isinstance(value, dict):
+        return "_target_" in value or any(_is_built(item) for item in value.values())
+    return isinstance(value, list) and any(_is_built(item) for item in value)
 
 
-def _locate(path: str, key: str) -> Callable[..., Any]:
+def _locate(path: Any, key: str) -> Callable[..., Any]:
     from hydra.utils import get_object
 
     try:
-        return get_object(path)
+        found = get_object(path)
     except Exception as error:
-        raise ConfigError(f"{key}._target_={path}: cannot be imported ({error})") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{key}._target_={shown(path)}: cannot be imported ({reason})") from error
+    if not callable(found):
+        raise ConfigError(f"{key}._target_={path}: must be a class or a function, not a {type(found).__name__}")
+    return found
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -147,7 +185,7 @@ def _value(value: Any, hint: Any, key: str) -> Any:
     try:
         return values.convert(value, hint)
     except ValueError as error:
-        raise ConfigError(f"{key}={value}: {error}") from error
+        raise ConfigError(f"{key}={shown(value)}: {error}") from error
 
 
 def _literal(node: Any) -> Any:
@@ -170,6 +208,17 @@ def as_config_error(key: str) -> Iterator[None]:
         raise ConfigError(f"{key}: {error}") from error
 
 
+def require(kind: type[T], built: Any, key: str) -> T:
+    """What was built, if it is of a kind.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(built, kind):
+        raise ConfigError(f"{key}._target_: must name a {kind.__name__}, and not a {type(built).__name__}")
+    return built
+
+
 def build(node: DictConfig, key: str, **arguments: Any) -> Any:
     """Instantiates a node of what `check` has returned; what its constructor refuses becomes a `ConfigError`.
 
@@ -177,9 +226,16 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         node: with a `_target_`; with `_partial_` the result is a function still to be called.
         key: where the node stands in the configuration, e.g. `noise`.
         **arguments: passed on beside the node's own.
+
+    Raises:
+        ConfigError: it is no such node, or one that refuses its arguments.
     """
     from hydra.utils import instantiate
 
+    if not isinstance(node, DictConfig) or node.get("_target_") is None:
+        raise ConfigError(f"{key}={shown(node)}: must be a node with the key _target_, which names what is built")
+    if node.get("_partial_") and key not in _FUNCTIONS:
+        raise ConfigError(f"{key}._partial_=true: goes with {', '.join(_FUNCTIONS)} alone; leave it out")
     try:
         call = instantiate(node, _partial_=True, _convert_="all")
         return partial(call, **arguments) if node.get("_partial_") else call(**arguments)
@@ -189,7 +245,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
         from hydra.errors import InstantiationException
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        refusals = (ValueError, TypeError, ArithmeticError, AssertionError, ModuleNotFoundError)
+        refusals = (ValueError, TypeError, ArithmeticError, AssertionError, ImportError)
         if not isinstance(error, (*refusals, InstantiationException, MisconfigurationException)):
             raise
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error

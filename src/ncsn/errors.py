@@ -35,5 +35,10 @@ class Interrupted(SystemExit):
 
 def shown(value: object, max_length: int = 100) -> str:
     """A value of a file in an error: one line, nothing that a terminal minds, not too long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = one_line(str(value))
     return text if len(text) <= max_length else f"{text[:max_length]}…"
+
+
+def one_line(text: str) -> str:
+    """A text with spaces in place of what is no printable character."""
+    return "".join(c if c.isprintable() else " " for c in text)

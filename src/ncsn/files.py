@@ -13,7 +13,6 @@ import logging
 import mmap
 import os
 import shutil
-import stat
 import uuid
 import zipfile
 import zlib
@@ -83,16 +82,6 @@ def copy(source: Path, path: Path) -> None:
             shutil.copyfile(source, partial)
 
 
-def check_readable(path: Path) -> None:
-    """Looks that a path can be read to its end: a pipe waits for somebody to write, and a device may have no end.
-
-    Raises:
-        OSError: it is not there, or no file.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-
-
 def check_folder(folder: Path) -> None:
     """Looks that what is written into a folder stays there, and that nothing in it is waited for.
 
@@ -137,9 +126,20 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or a folder is there; what can be no path is not.
+
+    Raises:
+        DataError: something else is, a pipe or a device, which may have no end.
+    """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise DataError(f"{path}: neither a file nor a folder, but a pipe or a device; give a file")
+    return os.path.exists(path)
+
+
 def _read(path: Path, parse: Callable[[str], Any], way_out: str) -> Any:
+    is_there(path)
     try:
-        check_readable(path)
         return parse(path.read_text("utf-8"))
     except Exception as error:  # parsers fail in many ways: at text that is no number, at depth, at tags
         reason = shown(" ".join(str(error).split()) or type(error).__name__, 200)

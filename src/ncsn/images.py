@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from ncsn.files import atomically, check_readable
+from ncsn.files import atomically, is_there
 
 Picture = np.ndarray
 """uint8, (height, width, 3)."""
@@ -26,11 +26,12 @@ def opened(source: Path | IO[bytes]) -> Iterator[Image.Image]:
     """An image file, not yet decoded, of the formats that this project reads, whatever its name says.
 
     Raises:
-        OSError: it is no file, or no such image; decoding it raises this and other errors.
+        DataError: it is no file.
+        OSError: it is no such image; decoding it raises this and other errors.
         ValueError: it has more than `MOST_PIXELS`.
     """
     if isinstance(source, Path):
-        check_readable(source)
+        is_there(source)
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         image = Image.open(source, formats=_FORMATS)
     with image:

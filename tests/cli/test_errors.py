@@ -52,10 +52,20 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("compile=maybe", ["compile=maybe", "true or false"]),
     ("compile=null", ["compile=None", "true or false"]),
     ("speed=quick", ["speed", "quick", "eager", "fast"]),
+    ("logger=null", ["'logger/null'", "csv tensorboard wandb"]),
+    ("model=3", ["'model/3'", "unet"]),
+    ("callbacks.samples=0", ["callbacks.samples=0", "node"]),
+    ("seed=${nokey}", ["seed: ", "'nokey' not found"]),
+    ("run_root=/dev/null", ["/dev/null", "Not a directory", "give another"]),
+    (f"name={'x' * 5000}", ["File name too long", "give another"]),
+    ("optimizer.eps=1e30", ["optimizer: ", "nothing is learned", "optimizer.eps"]),
+    ("optimizer.lr=0", ["optimizer: ", "nothing is learned", "optimizer.lr"]),
+    ("model.num_filters=1e6", ["model: ", "parameters", "GB", "model.num_filters"]),
+    ("sampler.step_size=1e38", ["sampler: ", "not finite"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments for arguments, _ in WRONG])
+@pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments[:80] for arguments, _ in WRONG])
 def test_a_wrong_configuration_is_told_in_one_line(
     arguments: str, told: list[str], call: Command, tmp_path: Path
 ) -> None:
@@ -66,6 +76,7 @@ def test_a_wrong_configuration_is_told_in_one_line(
     assert outcome.status == 2
     (line,) = outcome.err.splitlines()
     assert line.startswith("error: ")
+    assert len(line) < 1000
     assert [word for word in told if word not in line] == []
     assert not data.exists()
     assert not list(tmp_path.glob("runs/*/*/checkpoints"))
@@ -102,6 +113,9 @@ SAMPLE_WRONG = [
     ("ckpts={ckpt}", ["ckpts", "ckpt"]),
     ("ckpt={ckpt} compile=maybe", ["compile=maybe", "true or false"]),
     ("ckpt={ckpt} speed=quick", ["speed", "quick", "eager", "fast"]),
+    ("ckpt={ckpt} out=/dev/null", ["/dev/null", "cannot be used"]),
+    ("ckpt=/dev/zero", ["/dev/zero", "a pipe or a device"]),
+    ("ckpt={ckpt} num_samples=100000000000", ["100,000,000,000 samples", "years", "GB of disk", "confirm=true"]),
 ]
 
 

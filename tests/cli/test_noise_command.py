@@ -78,7 +78,7 @@ def test_an_estimate_says_so(call: Command, tmp_path: Path) -> None:
         ("data=mnits", ["mnits", "mnist"]),
         ("noise.overlap=2", ["noise.overlap=2", "between 0 and 0.9973"]),
         ("sampler.steps_per_level=0", ["sampler.steps_per_level=0", "at least 1"]),
-        ("accelerator=abacus", ["accelerator=abacus", "cpu or gpu"]),
+        ("accelerator=abacus", ["accelerator=abacus", "auto, cpu, gpu or cuda"]),
         ("noise=edm", ["noise._target_=ncsn.noise.LogNormal", "noise=from_data, geometric or ncsnv2"]),
         ("data=cifar10 data.root=nowhere data.download=false", ["nowhere", "data.root"]),
     ],

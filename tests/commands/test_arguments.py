@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ncsn.commands.arguments import search_path, split, with_paths
-from ncsn.commands.cli import rewrite
+from ncsn.commands.arguments import search_path, split, with_texts
+from ncsn.commands.cli import CONF, rewrite
 
 
 @pytest.mark.parametrize(
@@ -26,22 +26,39 @@ from ncsn.commands.cli import rewrite
 )  # fmt: skip
 def test_a_path_is_read_as_it_was_typed(typed: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/it's me")
-    (override,) = with_paths([typed], multirun=False)
+    (override,) = with_texts([typed], multirun=False)
     expected = value.format(home="/home/it's me") if isinstance(value, str) else value
     assert OverridesParser.create().parse_override(override).value() == expected
-    assert with_paths([override], multirun=False) == [override]  # as a process for another device gets it
+    assert with_texts([override], multirun=False) == [override]  # as a process for another device gets it
 
 
 def test_commas_separate_the_values_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    (override,) = with_paths(["data.root=~/a,/b=c,d"], multirun=True)
+    (override,) = with_texts(["data.root=~/a,/b=c,d"], multirun=True)
     sweep = OverridesParser.create().parse_override(override)
     assert list(sweep.sweep_string_iterator()) == ["'/home/me/a'", "'/b=c'", "d"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "multirun", "read"),
+    [
+        ("model=3", False, "model='3'"),
+        ("logger=null", False, "logger='null'"),
+        ("+experiment=7", False, "+experiment='7'"),
+        ("model=unet", False, "model=unet"),
+        ("model=3,unet", True, "model='3',unet"),
+        ("logger=[csv]", False, "logger=[csv]"),
+        ("model.num_filters=3", False, "model.num_filters=3"),
+        ("sampler={steps:3}", False, "sampler={steps:3}"),
+    ],
+)
+def test_a_choice_of_a_group_is_the_name_of_a_file(typed: str, multirun: bool, read: str) -> None:
+    assert with_texts([typed], multirun, [CONF]) == [read]
+
+
 @pytest.mark.parametrize("wrong", ["noise.sigma_max=[1", "x=choice(1", "a b=1", "x='y", "~callbacks.ema"])
 def test_what_is_no_path_is_left_to_hydra(wrong: str) -> None:
-    assert with_paths([wrong], multirun=False) == [wrong]
+    assert with_texts([wrong], multirun=False) == [wrong]
 
 
 def test_options_go_behind_the_overrides_with_their_values() -> None:

@@ -55,6 +55,9 @@ def test_one_level() -> None:
     [
         (1, 0.01, 0, "num_levels=0: must be at least 1"),
         (1, 0.01, -3, "num_levels=-3: must be at least 1"),
+        (1, 0.01, 100_001, "num_levels=100001: must be at most 100,000"),
+        (1, 1e-50, 10, "sigmas[9]=0: noise levels must be positive and finite"),
+        (1e50, 1, 10, "sigmas[0]=inf: noise levels must be positive and finite"),
         (1, 0, 10, "sigma_min=0: must be positive"),
         (1, -0.1, 10, "sigma_min=-0.1: must be positive"),
         (1, math.nan, 10, "sigma_min=nan: must be positive"),

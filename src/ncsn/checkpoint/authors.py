@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ncsn.checkpoint.tensors import MOST_LEVELS
 from ncsn.networks.ncsnv2 import Depth
+from ncsn.noise import MOST_LEVELS
 
 Architecture = Literal["NCSN", "NCSNv2"]
 

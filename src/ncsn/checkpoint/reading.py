@@ -17,6 +17,7 @@ from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weigh
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
 from ncsn.checkpoint.tensors import check_ladder, check_plain, is_plain_tensor, load_tensors
 from ncsn.errors import DataError, shown
+from ncsn.files import is_there
 from ncsn.runs.folder import Run
 
 _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version"}
@@ -41,7 +42,7 @@ def resolve(path: str | Path) -> Path:
                 f"writes it, {WEIGHTS[0]} beside config.json, here or in unet/)"
             )
         return found
-    if not os.path.exists(path):
+    if not is_there(path):
         raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
     return path
 
@@ -65,6 +66,7 @@ def read_checkpoint(
     Raises:
         DataError: it cannot be read, or is something else; nothing in it has been executed.
     """
+    is_there(path)
     assumptions = assumptions or Assumptions()
     if is_weights(path):
         state = _tensors(path)[1] if path.suffix == ".safetensors" else load_tensors(path)

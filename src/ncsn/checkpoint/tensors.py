@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from ncsn.errors import DataError, shown
 from ncsn.files import is_whole
+from ncsn.noise import MOST_LEVELS
 from ncsn.pickles import Name, PickleError, read_pickle
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What the numbers of a file may be."""
-
-MOST_LEVELS = 100_000
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 30

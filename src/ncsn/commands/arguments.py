@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 
 from ncsn.config import slug
@@ -30,12 +32,17 @@ def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     return overrides, options
 
 
-def search_path(arguments: Iterable[str]) -> list[str]:
-    """`--config-dir DIR` as the override that `hydra.compose` takes, which knows no options."""
+def config_folders(arguments: Iterable[str]) -> list[str]:
+    """The folder of `--config-dir DIR`, if it is given."""
     options = split(arguments)[1]
     pairs = [a.split("=", 1) for a in options if "=" in a] + [list(pair) for pair in pairwise(options)]
-    folders = [pair[1] for pair in pairs if pair[0] in ("--config-dir", "-cd")]
-    return [f"hydra.searchpath=[{_quoted('file://' + os.path.abspath(folder))}]" for folder in folders[-1:]]
+    return [pair[1] for pair in pairs if pair[0] in ("--config-dir", "-cd")][-1:]
+
+
+def search_path(arguments: Iterable[str]) -> list[str]:
+    """`--config-dir DIR` as the override that `hydra.compose` takes, which knows no options."""
+    folders = config_folders(arguments)
+    return [f"hydra.searchpath=[{_quoted('file://' + os.path.abspath(folder))}]" for folder in folders]
 
 
 def is_multirun(overrides: Iterable[str], options: Iterable[str]) -> bool:
@@ -52,28 +59,41 @@ def with_name(overrides: Sequence[str]) -> list[str]:
     return [*overrides, f"sweep={slug('_'.join(varied))}"]
 
 
-def with_paths(overrides: Iterable[str], multirun: bool) -> list[str]:
-    """Overrides whose paths Hydra reads as they were typed: a leading ~ expanded; quoted if its grammar refuses them.
+def with_texts(overrides: Iterable[str], multirun: bool, folders: Collection[str | Path] = ()) -> list[str]:
+    """Overrides whose texts Hydra reads as they were typed.
 
-    In a multirun, commas separate values, as they do for Hydra.
+    A path has its leading ~ expanded, and quotes if Hydra's grammar refuses it; a choice of a group that looks like a
+    number or null has quotes, because choices are names of files. In a multirun, commas separate values, as they do
+    for Hydra.
+
+    Args:
+        folders: of configurations; what is a folder in them is a group.
     """
     parser = OverridesParser.create()
 
-    def is_valid(override: str) -> bool:
+    def parsed(override: str) -> Any:
         try:
-            parser.parse_override(override)
+            return parser.parse_override(override).value()
         except HydraException:
-            return False
-        return True
+            return HydraException
 
     def as_hydra_reads_it(override: str) -> str:
-        key, _, value = override.partition("=")
-        if _STRUCTURES.match(value) or (is_valid(override) and not value.startswith("~")):
+        key, sign, value = override.partition("=")
+        name = key.lstrip("+~").partition("@")[0]
+        is_group = bool(name and sign) and any(os.path.isdir(os.path.join(folder, name)) for folder in folders)
+
+        def read(part: str) -> str:
+            found = parsed(f"{key}={part}")
+            if found is HydraException or part.startswith("~"):
+                return _quoted(os.path.expanduser(part))
+            return part if isinstance(found, str | list | dict | Sweep) or not is_group else _quoted(part)
+
+        if _STRUCTURES.match(value) or not sign:
             return override
-        parts = value.split(",") if multirun else [value]
-        taken = [part if is_valid(f"{key}={part}") else _quoted(os.path.expanduser(part)) for part in parts]
-        quoted = f"{key}={','.join(taken)}"
-        return quoted if is_valid(quoted) else override  # Hydra says what is wrong with it
+        if parsed(override) is not HydraException and not value.startswith("~") and not is_group:
+            return override
+        quoted = f"{key}={','.join(read(part) for part in (value.split(',') if multirun else [value]))}"
+        return override if parsed(quoted) is HydraException else quoted  # Hydra says what is wrong with it
 
     return [as_hydra_reads_it(override) for override in overrides]
 

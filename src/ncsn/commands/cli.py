@@ -28,7 +28,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ncsn.commands.arguments import is_multirun, search_path, split, with_name, with_paths
+from ncsn.commands.arguments import config_folders, is_multirun, search_path, split, with_name, with_texts
 from ncsn.commands.ending import exit_with, interruptible, rank
 from ncsn.commands.resume import resumed
 from ncsn.config import closest
@@ -81,10 +81,11 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             with interruptible():
                 _import(PLAIN[command])(rest)
-        except UserError as error:
-            if _traceback_wanted():
+        except Exception as error:
+            told = _as_user_error(error)
+            if told is None or _traceback_wanted():
                 raise
-            exit_with(str(error))
+            exit_with(str(told))
     elif command in ("--help", "-h", "help"):
         print(HELP)
     elif command == "--version":
@@ -136,14 +137,14 @@ def run(command: str, words: int = 1) -> None:
         sys.argv = [start[0], *arguments]  # where Hydra reads them
         with interruptible():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(one_job)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException) as error:
         if traceback_wanted:
             raise
         exit_with(explain(error, command, arguments))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except Exception as error:
         if traceback_wanted or composed:
             raise
-        exit_with(f"a configuration cannot be read: {' '.join(str(error).split())}")
+        exit_with(explain(error, command, arguments))  # Hydra has many for arguments and files that it cannot read
     finally:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:
@@ -172,6 +173,8 @@ class OwnFolder(Callback):
                 break
             except FileExistsError:
                 path = named.with_name(f"{named.name}_{number}")
+            except OSError:  # Hydra, which makes it next, says why: of what goes wrong in here it tells at length
+                return
         with read_write(config):
             config.hydra.run.dir = str(path)
 
@@ -184,7 +187,7 @@ def rewrite(arguments: Sequence[str], command: str) -> list[str]:
     """
     overrides, options = split(arguments)
     multirun = is_multirun(overrides, options)
-    overrides = with_paths(overrides, multirun)
+    overrides = with_texts(overrides, multirun, [CONF, *config_folders(options)])
     arguments = [*overrides, *options]
     if command == "train":
         arguments = [*with_name(overrides), *options] if multirun else resumed(overrides, options, CONF)
@@ -197,8 +200,11 @@ def rewrite(arguments: Sequence[str], command: str) -> list[str]:
 
 def explain(error: Exception, command: str, arguments: Sequence[str]) -> str:
     """One line for an error of this project or of Hydra's composition; a misspelt key gets a suggestion."""
-    if isinstance(error, UserError):
-        return str(error)
+    told = None if isinstance(error, HydraException) else _as_user_error(error)
+    if told is not None:
+        return str(told)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
+        return f"a configuration cannot be read: {error}"
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     key = re.search(r"Could not override '([^']+)'", text)
     if key is None:
@@ -247,6 +253,16 @@ def _as_user_error(error: Exception) -> UserError | None:
         return UserError(
             f"{error.filename or 'a file'}: cannot be written ({error.strerror}); what is complete is kept: make "
             "room, or name another folder (out=…, hydra.run.dir=…, data.cache_dir=…), and call again"
+        )
+    if isinstance(error, OSError) and error.errno and error.filename:  # a name that is too long, or of something else
+        return UserError(f"{error.filename}: cannot be used ({error.strerror}); give another file or folder")
+    if isinstance(error, OmegaConfBaseException):
+        return UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}")
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or "can't allocate memory" in str(error):  # the last are PyTorch's words for the CPU's memory
+        return UserError(
+            f"not enough memory ({str(error).splitlines()[0]}); smaller batches (data.batch_size=…, batch_size=…), "
+            "fewer noise levels or a smaller network take less"
         )
     if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
         last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)

@@ -1,6 +1,7 @@
 """How a command ends before it is done: with one line, for an error or a signal."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -8,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from ncsn.errors import Interrupted
+from ncsn.errors import Interrupted, one_line
 
 
 def exit_with(message: str) -> NoReturn:
-    """Ends the program with status 2 and one line."""
-    _tell(f"error: {message}")
+    """Ends the program with status 2 and one line, in which words that are too long to be read are cut."""
+    words = re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}…{word[0][-100:]}", one_line(message).strip())
+    _tell(f"error: {words}")
     sys.exit(2)
 
 

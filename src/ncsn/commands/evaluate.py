@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import distributed
 
 from ncsn.checkpoint import Weights, resolve
+from ncsn.commands.hints import Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError
@@ -44,25 +45,27 @@ log = logging.getLogger(__name__)
 SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose its checkpoints
 
 SETTINGS: dict[str, Any] = {
-    "ckpt": str | None,
-    "samples": str | None,
-    "against": str | Annotated[list[str], Field(min_length=1)] | None,
-    "num_samples": Annotated[int, Field(ge=1)] | None,
+    **dict.fromkeys(("features", "data", "sampler", "task", "solver", "trainer", "logger", "bound", "authors"), Node),
+    "ckpt": Name | None,
+    "samples": Name | None,
+    "against": Name | Annotated[list[Name], Field(min_length=1)] | None,
+    "num_samples": Count | None,
     "controls": list[Control],
-    "num_images": Annotated[int, Field(ge=1)] | None,
-    "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
-    "reference": str,
+    "num_images": Count | None,
+    "guidance": Guidance,
+    "reference": Name,
     "scores": Annotated[list[Score | Literal["bits_per_dim", "elbo_bits_per_dim"]], Field(min_length=1)],
-    "num_projections": Annotated[int, Field(ge=1)] | None,
+    "num_projections": Annotated[int, Field(ge=1, le=10_000)] | None,
     "projection": Projection,
-    "batch_size": Annotated[int, Field(ge=1)],
-    "seed": int,
+    "batch_size": Count,
+    "seed": Seed,
     "weights": Weights,
-    "references": str | None,
+    "references": Name | None,
+    "confirm": bool,
     "compile": bool,
     "sweep": str | None,
     "trust": list[str],
-    "out": str | None,
+    "out": Name | None,
 }
 
 

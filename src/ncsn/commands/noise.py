@@ -1,15 +1,22 @@
 """`ncsn noise`: noise levels and step size for a data set, without training."""
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
+from ncsn.commands.hints import Built, Seed
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
 from ncsn.training.levels import Table, is_from_data, resolve_levels
 
 log = logging.getLogger(__name__)
+
+SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("data", "noise", "sampler"), Built),
+    "accelerator": Literal["auto", "cpu", "gpu", "cuda"],
+    "seed": Seed,
+}
 
 
 def show(config: DictConfig) -> None:
@@ -18,9 +25,7 @@ def show(config: DictConfig) -> None:
     Raises:
         UserError: the configuration or the data are not what they should be.
     """
-    config = check(config)
-    if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
-        raise ConfigError(f"accelerator={config.accelerator}: must be auto, cpu or gpu")
+    config = check(config, SETTINGS)
     if not is_from_data(config) and config.noise.get("_target_") != "ncsn.noise.geometric":
         raise ConfigError(
             f"noise._target_={config.noise.get('_target_')}: the rules that choose levels and step sizes are for "

@@ -8,11 +8,13 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from ncsn.checkpoint import Weights, resolve
+from ncsn.commands.hints import Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run
 from ncsn.sampling.drawing import batches_of, draw_into
+from ncsn.sampling.effort import check_effort
 from ncsn.sampling.folder import Format
 from ncsn.sampling.prepare import build_trainer, largest_batch, prepare
 from ncsn.sampling.tasks import Task
@@ -20,17 +22,19 @@ from ncsn.sampling.tasks import Task
 log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = {
-    "ckpt": str,
-    "num_samples": Annotated[int, Field(ge=1)] | None,
-    "guidance": Annotated[float, Field(ge=0, allow_inf_nan=False)],
-    "batch_size": Annotated[int, Field(ge=1)] | Literal["auto"],
-    "seed": int,
+    **dict.fromkeys(("sampler", "task", "solver", "trainer", "data", "authors"), Node),
+    "ckpt": Name,
+    "num_samples": Count | None,
+    "guidance": Guidance,
+    "batch_size": Count | Literal["auto"],
+    "seed": Seed,
     "weights": Weights,
     "format": Format,
     "trajectory": Annotated[int, Field(ge=0)],
+    "confirm": bool,
     "compile": bool,
     "trust": list[str],
-    "out": str | None,
+    "out": Name | None,
 }
 
 
@@ -56,6 +60,8 @@ def sample(config: DictConfig) -> Path:
         )
 
     batch_size = largest_batch(task, trainer) if config.batch_size == "auto" else config.batch_size
+    place = Path(config.out) if config.out is not None else prepared.checkpoint
+    check_effort(task, trainer, place, batch_size=batch_size, confirm=config.confirm)
     first = len(batches_of(task, batch_size)[0])
     folder = prepared.folder(task, config.out, seed=config.seed, batch_size=first)
     if trainer.is_global_zero:

@@ -7,18 +7,19 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.arguments import OF_THE_CALL
-from ncsn.config import build, check
+from ncsn.commands.hints import TRAINER, Built, Name, Node, Seed
+from ncsn.config import build, check, require
 from ncsn.errors import ConfigError, DataError, Interrupted, UserError, shown
 from ncsn.report import refresh_report
 from ncsn.runs.folder import Run, global_rank
@@ -34,14 +35,21 @@ from ncsn.training.finite import NotFiniteError, StopWhenNotFinite
 log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = {
-    "name": str,
-    "run_root": str,
-    "seed": int,
+    **dict.fromkeys(("data", "model", "noise", "objective", "optimizer", "scheduler", "sampler", "trainer"), Built),
+    "condition": Built | None,
+    "logger": Node,
+    "callbacks": Node,
+    "name": Name,
+    "run_root": Name,
+    "seed": Seed,
     "resume": bool | str | None,
     "sweep": str | None,
     "optimized_metric": str,
     "compile": bool,
     "trust": list[str],
+    **TRAINER,
+    "callbacks.checkpoint.filename": Literal["step_{step:07d}"],  # by which checkpoints are found
+    "callbacks.checkpoint.auto_insert_metric_name": Literal[False],
 }
 
 
@@ -99,7 +107,9 @@ class Job:
         hydra = HydraConfig.get()
         run, in_sweep = Run(Path(hydra.runtime.output_dir)), hydra.mode == RunMode.MULTIRUN
         holds_a_run = (run.result() or {}).get("status") == "finished" if in_sweep else bool(run.checkpoints())
-        return cls(run, in_sweep, list(hydra.overrides.task), holds_a_run)
+        overrides = OmegaConf.to_container(hydra.overrides.task)  # as typed, with interpolations
+        assert isinstance(overrides, list)
+        return cls(run, in_sweep, overrides, holds_a_run)
 
     def with_width(self, config: DictConfig) -> DictConfig:
         """The configuration with a number in place of `model.num_filters=auto`: as found before, or found now.
@@ -186,7 +196,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     seed_everything(config.seed, workers=True, verbose=False)
     checkpoint = checkpoint_to_resume(job.run, config.resume, plain(config), in_sweep=job.in_sweep)
     model = build_model(config)
-    data: LightningDataModule = build(config.data, "data")
+    data = require(LightningDataModule, build(config.data, "data"), "data")
     sampler: Sampler = build(config.sampler, "sampler")
     try_out(model, sampler, _shape(config))
 
@@ -196,7 +206,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     # On a cluster, Lightning goes on with any hpc_ckpt_*.ckpt in this folder, which other processes may not know.
     root = os.devnull if global_rank() else str(job.run.path)
     options: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": root}
-    trainer: Trainer = build(config.trainer, "trainer", **options)
+    trainer = require(Trainer, build(config.trainer, "trainer", **options), "trainer")
     if job.in_sweep:
         _refuse_subprocesses(trainer)
 

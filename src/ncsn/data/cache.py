@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import check_readable, is_whole, one_process_at_a_time, read_json, seal
+from ncsn.files import is_there, is_whole, one_process_at_a_time, read_json, seal
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def fingerprint(files: Iterable[Path], root: Path) -> str:
             status = file.stat()
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror}); replace or remove it") from error
+        is_there(file)
         digest.update(repr((relative(file, root), status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()
 
@@ -196,7 +197,7 @@ def _check_labels(labels: np.ndarray, count: int, num_classes: int | None) -> No
 
 def _load(path: Path, dtype: type, shape: tuple[int, ...], mmap_mode: Literal["c"] | None = None) -> np.ndarray:
     try:
-        check_readable(path)
+        is_there(path)
         array = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
         if array.dtype != dtype or array.ndim != len(shape) or array.shape[1:] != shape[1:]:
             raise ValueError(f"it holds {array.dtype} of shape {array.shape}")

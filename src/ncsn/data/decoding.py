@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ncsn.errors import DataError, shown
-from ncsn.files import check_readable
+from ncsn.files import is_there
 from ncsn.images import opened
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -43,9 +43,9 @@ class DecodedFiles:
 
     def __getitem__(self, i: int) -> np.ndarray:
         source = self.files[i]
+        if isinstance(source, Path):
+            is_there(source)
         try:
-            if isinstance(source, Path):
-                check_readable(source)
             with source.open("rb") as file:
                 pixels = np.asarray(self.transform(open_image(file, self.channels)))
         except Exception as error:  # decoders fail in many ways on bytes that are not theirs

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from ncsn.config import build
 from ncsn.evaluation.image_sets import ImageSet, images_of
 from ncsn.sampling.drawing import draw_into
+from ncsn.sampling.effort import check_effort
 from ncsn.sampling.folder import SampleFolder
 from ncsn.sampling.prepare import Prepared, build_trainer, prepare
 from ncsn.sampling.tasks import Generate
@@ -53,6 +54,8 @@ class OwnSamples:
 
     def draw(self) -> ImageSet:
         """Draws them unless they are there."""
-        trainer = build_trainer(self.config.trainer)
-        draw_into(self.folder, self.task, trainer, batch_size=self.config.batch_size, seed=self.config.seed)
+        trainer, batch_size = build_trainer(self.config.trainer), self.config.batch_size
+        place = self.prepared.checkpoint if self.out is None else Path(self.out)
+        check_effort(self.task, trainer, place, batch_size=batch_size, confirm=self.config.confirm)
+        draw_into(self.folder, self.task, trainer, batch_size=batch_size, seed=self.config.seed)
         return images_of(self.folder.path / "samples.npz")

@@ -16,7 +16,7 @@ from torch import Tensor
 from ncsn.data.cache import fingerprint
 from ncsn.data.decoding import DecodedFiles
 from ncsn.errors import DataError, shown
-from ncsn.files import check_readable
+from ncsn.files import is_there
 from ncsn.images import MOST_PIXELS, opened
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -68,7 +68,7 @@ def images_of(path: Path, channels: int | None = None) -> ImageSet:
         DataError: there are no images, or the file is something else.
     """
     path = path.expanduser()
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"{path}: not there; give a folder of PNG or JPEG files, or an npz")
     for inside in ("samples.npz", "images"):
         if path.is_dir() and (path / inside).exists():
@@ -141,7 +141,7 @@ class NpzOfImages(ImageSet):
         """The array's values, and its shape (N, H, W, C)."""
         with ExitStack() as stack:
             try:
-                check_readable(self.path)
+                is_there(self.path)
                 archive = stack.enter_context(zipfile.ZipFile(self.path))
                 arrays = [name.removesuffix(".npy") for name in archive.namelist()]
                 name = "arr_0" if "arr_0" in arrays or len(arrays) != 1 else arrays[0]
@@ -182,6 +182,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 def _channels(file: Path) -> int:
     """1 if an image file is grey, 3 if it has colours."""
+    is_there(file)
     try:
         with opened(file) as image:
             return 1 if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I") else 3

@@ -11,7 +11,7 @@ from ncsn.checkpoint.tensors import load_tensors
 from ncsn.data.download import fetch
 from ncsn.errors import DataError
 from ncsn.evaluation.features import FeatureNetwork, Features
-from ncsn.files import sha256
+from ncsn.files import is_there, sha256
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Inception(FeatureNetwork):
     def __init__(self, weights_path: str | None = None) -> None:
         super().__init__()
         path = _in_hub() if weights_path is None else Path(weights_path).expanduser()
-        if not path.is_file():
+        if not (is_there(path) and path.is_file()):
             raise DataError(f"{path}: missing; {_way_out()}")
         self._checksum = sha256(path)
         self.network = _load(path)

@@ -21,6 +21,7 @@ from ncsn.evaluation.scores import ALL, FEWEST
 from ncsn.files import read_record
 from ncsn.samplers import num_evaluations
 from ncsn.sampling.drawing import draw_into
+from ncsn.sampling.effort import check_effort
 from ncsn.sampling.prepare import Prepared, build_trainer, prepare
 from ncsn.sampling.tasks import Restore
 from ncsn.sampling.tasks.algorithm2 import Algorithm2
@@ -46,8 +47,9 @@ class Method:
     def draw(self, config: DictConfig, out: str | None) -> Restored:
         """Restores the images unless they are there, in a folder `out` or one of the network's run."""
         size = min(config.batch_size, self.task.num_chains)
+        trainer, place = build_trainer(config.trainer), self.prepared.checkpoint if out is None else Path(out)
+        check_effort(self.task, trainer, place, batch_size=config.batch_size, confirm=config.confirm)
         folder = self.prepared.folder(self.task, out, seed=config.seed, batch_size=size)
-        trainer = build_trainer(config.trainer)
         draw_into(folder, self.task, trainer, batch_size=config.batch_size, seed=config.seed)
         settings = read_record(folder.path / "settings.json")
         score, sampler = self.prepared.score, self.prepared.sampler

@@ -13,7 +13,7 @@ These rules are techniques 1, 2 and 4 of Song & Ermon 2020, Sec. 3:
 from ncsn.noise.diffusion import cosine, ddpm, karras, scaled_linear
 from ncsn.noise.distance import MaxDistance, Progress, max_pairwise_distance
 from ncsn.noise.distributions import VE, VP, Distribution, LogNormal, ladder
-from ncsn.noise.ladder import PUBLISHED, check, geometric, position, published, ratio
+from ncsn.noise.ladder import MOST_LEVELS, PUBLISHED, check, check_count, geometric, position, published, ratio
 from ncsn.noise.techniques import (
     OVERLAP,
     ladder_variance_ratio,
@@ -27,6 +27,7 @@ from ncsn.noise.techniques import (
 )
 
 __all__ = [
+    "MOST_LEVELS",
     "OVERLAP",
     "PUBLISHED",
     "VE",
@@ -36,6 +37,7 @@ __all__ = [
     "MaxDistance",
     "Progress",
     "check",
+    "check_count",
     "cosine",
     "ddpm",
     "geometric",

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from ncsn.noise.ladder import check, check_count
+
 
 def ddpm(beta_min: float = 1e-4, beta_max: float = 0.02, num_levels: int = 1000) -> Tensor:
     """The linear schedule β₁ = `beta_min`, …, β_T = `beta_max` (Ho et al. 2020): σ from 78.7 to 0.005.
@@ -25,14 +27,14 @@ def ddpm(beta_min: float = 1e-4, beta_max: float = 0.02, num_levels: int = 1000)
     Raises:
         ValueError: a value out of range.
     """
-    _check_levels(num_levels)
+    check_count(num_levels)
     _check_betas(beta_min, beta_max)
     return _from_betas(torch.linspace(beta_min, beta_max, num_levels, dtype=torch.float64, device="cpu"))
 
 
 def scaled_linear(beta_min: float = 1e-4, beta_max: float = 0.02, num_levels: int = 1000) -> Tensor:
     """The schedule of latent diffusion (Rombach et al. 2022), whose √β_t are evenly spaced; otherwise as `ddpm`."""
-    _check_levels(num_levels)
+    check_count(num_levels)
     _check_betas(beta_min, beta_max)
     roots = torch.linspace(beta_min**0.5, beta_max**0.5, num_levels, dtype=torch.float64, device="cpu")
     return _from_betas(roots**2)
@@ -52,7 +54,7 @@ def cosine(num_levels: int = 1000, offset: float = 0.008, beta_max: float = 0.99
     Raises:
         ValueError: a value out of range.
     """
-    _check_levels(num_levels)
+    check_count(num_levels)
     if not (0 < offset < math.inf and 0 < beta_max < 1):
         raise ValueError(f"offset={offset}, beta_max={beta_max}: must be positive, and beta_max below 1")
     t = torch.arange(num_levels + 1, dtype=torch.float64, device="cpu") / num_levels
@@ -75,27 +77,25 @@ def karras(sigma_max: float = 40.0, sigma_min: float = 0.001, num_levels: int = 
     Raises:
         ValueError: a value out of range.
     """
-    _check_levels(num_levels)
+    check_count(num_levels)
     if not 0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"sigma_max={sigma_max}, sigma_min={sigma_min}: must be 0 < sigma_min < sigma_max")
     if not 0 < rho < math.inf:
         raise ValueError(f"rho={rho}: must be positive")
     first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    sigmas = torch.linspace(first, last, num_levels, dtype=torch.float64, device="cpu") ** rho
-    return sigmas.float().to(torch.get_default_device())
+    sigmas = (torch.linspace(first, last, num_levels, dtype=torch.float64, device="cpu") ** rho).float()
+    check(sigmas)
+    return sigmas.to(torch.get_default_device())
 
 
 def _from_betas(betas: Tensor) -> Tensor:
     """The ladder of a forward process, whose levels are counted the other way."""
     alpha_bar = (1 - betas).cumprod(0)
-    return (((1 - alpha_bar) / alpha_bar).sqrt() / 2).flip(0).float().to(torch.get_default_device())
+    sigmas = (((1 - alpha_bar) / alpha_bar).sqrt() / 2).flip(0).float()
+    check(sigmas)
+    return sigmas.to(torch.get_default_device())
 
 
 def _check_betas(beta_min: float, beta_max: float) -> None:
     if not 0 < beta_min <= beta_max < 1:
         raise ValueError(f"beta_min={beta_min}, beta_max={beta_max}: must be 0 < beta_min ≤ beta_max < 1")
-
-
-def _check_levels(num_levels: int) -> None:
-    if num_levels < 2:
-        raise ValueError(f"num_levels={num_levels}: must be at least 2")

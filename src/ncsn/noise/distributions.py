@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ncsn.noise.diffusion import karras
-from ncsn.noise.ladder import check, geometric
+from ncsn.noise.ladder import check, check_count, geometric
 
 _SMALLEST = 2.0**-25
 """Half the distance of two numbers that `torch.rand` draws in float32: it stands for 0, whose σ could be 0."""
@@ -107,8 +107,7 @@ class VP:
             raise ValueError(f"beta_min={self.beta_min}, beta_max={self.beta_max}: must be 0 ≤ beta_min < beta_max")
         if not 0 < self.t_min < 1:
             raise ValueError(f"t_min={self.t_min}: must be between 0 and 1")
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels={self.num_levels}: must be at least 2")
+        check_count(self.num_levels)
         _check(self)
 
     @property
@@ -145,8 +144,7 @@ class VE:
     num_levels: int = 1000
 
     def __post_init__(self) -> None:
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels={self.num_levels}: must be at least 2")
+        check_count(self.num_levels)
         _check(self)
 
     @property

@@ -17,6 +17,8 @@ class Ends(NamedTuple):
     num_levels: int
 
 
+MOST_LEVELS = 100_000
+
 PUBLISHED = {32: Ends(50, 232), 64: Ends(90, 500), 96: Ends(140, 788), 128: Ends(190, 1086), 256: Ends(348, 2311)}
 """The ladders of Song & Ermon 2020 by image size in pixels: CIFAR-10, CelebA, LSUN church, LSUN bedroom and tower,
 FFHQ."""
@@ -36,8 +38,7 @@ def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int =
     Raises:
         ValueError: a value out of range.
     """
-    if num_levels < 1:
-        raise ValueError(f"num_levels={num_levels}: must be at least 1")
+    check_count(num_levels, at_least=1)
     if not sigma_min > 0:
         raise ValueError(f"sigma_min={sigma_min}: must be positive")
     if num_levels == 1 and sigma_max != sigma_min:
@@ -47,6 +48,7 @@ def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, num_levels: int =
     # On the CPU whatever the default device: not every device (MPS) has float64.
     log_max, log_min = torch.tensor([sigma_max, sigma_min], dtype=torch.float64, device="cpu").log().tolist()
     sigmas = torch.linspace(log_max, log_min, num_levels, dtype=torch.float64, device="cpu").exp().float()
+    check(sigmas)  # in float32 a number may be 0, infinite, or the same as the next
     return sigmas.to(torch.get_default_device())
 
 
@@ -71,6 +73,18 @@ def ratio(sigmas: Tensor) -> float:
     if len(sigmas) < 2:
         raise ValueError("num_levels=1: one level has no ratio to a next one")
     return math.exp(math.log(float(sigmas[0]) / float(sigmas[-1])) / (len(sigmas) - 1))
+
+
+def check_count(num_levels: int, at_least: int = 2) -> None:
+    """Checks L.
+
+    Raises:
+        ValueError: too few levels, or more than `MOST_LEVELS`.
+    """
+    if num_levels < at_least:
+        raise ValueError(f"num_levels={num_levels}: must be at least {at_least}")
+    if num_levels > MOST_LEVELS:
+        raise ValueError(f"num_levels={num_levels}: must be at most {MOST_LEVELS:,}")
 
 
 def check(sigmas: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Denoising by the score alone (Robbins 1956; Efron 2011, "Tweedie's Formula and Selection Bias")."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,8 +42,8 @@ class Tweedie:
     starts_from: ClassVar[StartsFrom] = "noise"
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise ValueError(f"sigma={self.sigma}: must be positive")
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"sigma={self.sigma}: must be positive and finite")
 
     def num_steps(self, num_levels: int) -> int:
         """One, whatever the levels."""

@@ -1,5 +1,6 @@
 """Annealed Langevin dynamics (Song & Ermon 2019, Algorithm 1)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -41,8 +42,8 @@ class AnnealedLangevin:
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
             raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size={self.step_size}: must be positive")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ValueError(f"step_size={self.step_size}: must be positive and finite")
 
     def epsilon(self, sigmas: Tensor) -> float:
         """ε for a ladder (L,): `step_size`, or technique 4's.
@@ -68,8 +69,8 @@ class AnnealedLangevin:
         Raises:
             ValueError: a value out of range.
         """
-        if not step_lr > 0:
-            raise ValueError(f"step_lr={step_lr}: must be positive")
+        if not 0 < step_lr < math.inf:
+            raise ValueError(f"step_lr={step_lr}: must be positive and finite")
         return cls(steps_per_level, 2 * step_lr, denoise)
 
     @classmethod
@@ -89,8 +90,8 @@ class AnnealedLangevin:
         Raises:
             ValueError: a value out of range.
         """
-        if not (snr > 0 and sigma_min > 0):
-            raise ValueError(f"snr={snr}, sigma_min={sigma_min}: must be positive")
+        if not (0 < snr < math.inf and 0 < sigma_min < math.inf):
+            raise ValueError(f"snr={snr}, sigma_min={sigma_min}: must be positive and finite")
         return cls(steps_per_level, step_size_from_snr(snr, sigma_min), denoise)
 
     def num_steps(self, num_levels: int) -> int:

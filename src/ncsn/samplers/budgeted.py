@@ -44,8 +44,8 @@ class BudgetedLangevin:
     def __post_init__(self) -> None:
         if self.evaluations < 3:
             raise ValueError(f"evaluations={self.evaluations}: must be at least 3")
-        if not self.step_factor > 0:
-            raise ValueError(f"step_factor={self.step_factor}: must be positive")
+        if not 0 < self.step_factor < math.inf:
+            raise ValueError(f"step_factor={self.step_factor}: must be positive and finite")
 
     def plan(self, num_levels: int) -> tuple[list[int], int]:
         """The levels that are used, by their index, and T."""

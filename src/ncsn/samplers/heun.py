@@ -34,12 +34,12 @@ class Heun(Descent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.churn >= 0:
-            raise ValueError(f"churn={self.churn}: must be at least 0")
+        if not 0 <= self.churn < math.inf:
+            raise ValueError(f"churn={self.churn}: must be at least 0, and finite")
         if not 0 <= self.s_min <= (math.inf if self.s_max is None else self.s_max):
             raise ValueError(f"s_min={self.s_min}, s_max={self.s_max}: must be 0 ≤ s_min ≤ s_max")
         if not 0 < self.s_noise < math.inf:
-            raise ValueError(f"s_noise={self.s_noise}: must be positive")
+            raise ValueError(f"s_noise={self.s_noise}: must be positive and finite")
 
     def num_evaluations(self, num_levels: int) -> int:
         """2N − 1: the last step is Euler's."""

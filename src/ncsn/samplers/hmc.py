@@ -13,6 +13,7 @@ With a single leapfrog step it is MALA with α = h²; more of them carry a chain
 anew. In D dimensions a step of h ~ D^(−1/4) keeps the share of accepted trajectories (Beskos et al. 2013).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -54,8 +55,8 @@ class HamiltonianMonteCarlo:
         for key in ("steps_per_level", "leapfrog_steps"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 1")
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size={self.step_size}: must be positive")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ValueError(f"step_size={self.step_size}: must be positive and finite")
 
     def num_steps(self, num_levels: int) -> int:
         """Trajectories of a whole run, each of `leapfrog_steps` evaluations of the score and one of the energy."""

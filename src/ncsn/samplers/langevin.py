@@ -4,6 +4,7 @@ The baseline for annealing. Without annealing the chains see the score at a sing
 where there are no data and says nothing of the relative weights of modes far apart (Sec. 3, App. C.1).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -39,8 +40,8 @@ class Langevin:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: must be at least 1")
-        if not self.step_size > 0:
-            raise ValueError(f"step_size={self.step_size}: must be positive")
+        if not 0 < self.step_size < math.inf:
+            raise ValueError(f"step_size={self.step_size}: must be positive and finite")
 
     def num_steps(self, num_levels: int) -> int:
         """Steps of a whole run, each of them one evaluation of the score."""

@@ -9,6 +9,7 @@ in which the difference x − y, small beside both, does not occur. In D dimensi
 share of accepted proposals (Roberts & Rosenthal 1998).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -48,8 +49,8 @@ class MetropolisLangevin:
     def __post_init__(self) -> None:
         if self.steps_per_level < 1:
             raise ValueError(f"steps_per_level={self.steps_per_level}: must be at least 1")
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size={self.step_size}: must be positive")
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise ValueError(f"step_size={self.step_size}: must be positive and finite")
 
     def num_steps(self, num_levels: int) -> int:
         """Steps of a whole run, each of them one evaluation of the energy and one of the score."""

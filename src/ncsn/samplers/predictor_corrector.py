@@ -33,8 +33,8 @@ class PredictorCorrector(Descent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.snr > 0:
-            raise ValueError(f"snr={self.snr}: must be positive")
+        if not 0 < self.snr < math.inf:
+            raise ValueError(f"snr={self.snr}: must be positive and finite")
         if self.predictor not in ("reverse_diffusion", "ancestral"):
             raise ValueError(f"predictor={self.predictor}: must be reverse_diffusion or ancestral")
 

@@ -1,5 +1,6 @@
 """Which levels a sampler steps through, where it is to take fewer or more than the ladder has."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -71,8 +72,8 @@ def check_spacing(steps: int | None, spacing: str, rho: float) -> None:
         raise ValueError(f"steps={steps}: must be from 2 to {MOST_STEPS}, or null for all levels")
     if spacing not in get_args(Spacing):
         raise ValueError(f"spacing={spacing}: must be one of {', '.join(get_args(Spacing))}")
-    if not rho > 0:
-        raise ValueError(f"rho={rho}: must be positive")
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho={rho}: must be positive and finite")
 
 
 def _between(sigmas: Tensor, steps: int, spacing: str, rho: float) -> Tensor:

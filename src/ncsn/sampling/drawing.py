@@ -199,5 +199,6 @@ class Progress(Callback):
 
 
 def evenly(steps: int, count: int) -> set[int]:
-    """`count` step numbers spread evenly, the last included."""
+    """`count` step numbers spread evenly, the last included; all of them if there are not so many."""
+    count = min(count, steps)
     return {round((i + 1) * steps / count) - 1 for i in range(count)}

@@ -1,13 +1,16 @@
 """What a configuration of train.py says, as objects; all of it is built, and tried out, before data is touched."""
 
+import math
+import os
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from ncsn.config import as_config_error, build
+from ncsn.config import as_config_error, build, require
 from ncsn.errors import ConfigError
 from ncsn.networks.compiled import compile_in_place
 from ncsn.noise import ladder
@@ -27,7 +30,11 @@ def build_model(config: DictConfig) -> ScoreModel:
     weight = {"weight": LikelihoodWeight(levels)} if of_likelihood else {}
     # Lightning asks for these after the data; here they are built once for their ranges.
     now = {key: OmegaConf.create({**config[key], "_partial_": False}) for key in ("optimizer", "scheduler")}
-    build(now["scheduler"], "scheduler", optimizer=build(now["optimizer"], "optimizer", params=[torch.zeros(1)]))
+    weight_now = torch.full((1,), 1e-3)
+    optimizer = require(Optimizer, build(now["optimizer"], "optimizer", params=[weight_now]), "optimizer")
+    _check_step(optimizer, weight_now)
+    build(now["scheduler"], "scheduler", optimizer=optimizer)
+    _check_size(config, ladder(levels))
     model = ScoreModel(
         network=build(config.model, "model", sigmas=ladder(levels)),
         levels=levels,
@@ -66,7 +73,47 @@ def try_out(
         if getattr(sampler, "needs_energy", False):
             energy_of(model.network, sampler)
         if levels_known:
-            next(iter(sampler(score, image, model.sigmas, normal=torch.zeros_like)))
+            grey = torch.full_like(image, 0.5)
+            state = next(iter(sampler(score, grey, model.sigmas, normal=torch.ones_like)))
+            if not state.x.isfinite().all():
+                raise ValueError("its first step is not finite; a smaller step size helps, if it has one")
+
+
+def _check_step(optimizer: Optimizer, weight: Tensor) -> None:
+    """Refuses an optimiser whose first step leaves a weight as it is, or no number.
+
+    Raises:
+        ConfigError: it does, for a gradient of 1.
+    """
+    before, weight.grad = weight.item(), torch.ones_like(weight)
+    with as_config_error("optimizer"):
+        optimizer.step()
+    after = weight.item()
+    if after == before or not math.isfinite(after):
+        raise ConfigError(
+            f"optimizer: makes {after} of a weight of {before:g} with a gradient of 1, so that nothing is learned; "
+            "look at optimizer.lr, optimizer.eps and optimizer.weight_decay"
+        )
+
+
+def _check_size(config: DictConfig, sigmas: Tensor) -> None:
+    """Refuses a network that this machine's memory cannot hold.
+
+    Raises:
+        ConfigError: with its number of parameters.
+    """
+    try:
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in build(config.model, "model", sigmas=sigmas).parameters())
+    except RuntimeError as error:  # of shapes whose size is no number of 64 bits
+        raise ConfigError(f"model: is too large ({error})") from error
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # not on Windows
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if 4 * parameters > memory:
+            raise ConfigError(
+                f"model: has {parameters:,} parameters, which take {4e-9 * parameters:,.3g} GB, and this machine has "
+                f"{1e-9 * memory:,.3g}; a smaller model.num_filters takes less"
+            )
 
 
 def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Callback]:
@@ -77,11 +124,12 @@ def build_callbacks(config: DictConfig, run: Run, sampler: Sampler) -> list[Call
         "samples": {"sampler": sampler, "folder": run.pictures},
         "selection": {"sampler": sampler, "folder": run.path},
     }
-    return [
-        build(node, f"callbacks.{name}", **of_run.get(name, {}))
+    built = {
+        name: require(Callback, build(node, f"callbacks.{name}", **of_run.get(name, {})), f"callbacks.{name}")
         for name, node in ((str(name), node) for name, node in config.callbacks.items())
-        if node is not None and name not in hidden
-    ]
+        if node is not None
+    }
+    return [callback for name, callback in built.items() if name not in hidden]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Exponential moving average of the weights (Song & Ermon 2020, technique 5)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -53,8 +54,8 @@ class EMA(WeightAveraging):
     def __init__(self, rate: float = 0.999, warmup: bool = True, ramp: float | None = None) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"rate={rate}: must be in [0, 1)")
-        if ramp is not None and not ramp > 0:
-            raise ValueError(f"ramp={ramp}: must be positive")
+        if ramp is not None and not 0 < ramp < math.inf:
+            raise ValueError(f"ramp={ramp}: must be positive and finite")
         super().__init__()
         self.rate, self.warmup, self.ramp = rate, warmup, ramp
 
@@ -95,8 +96,8 @@ class PowerFunctionEMA(EMA):
     """
 
     def __init__(self, gamma: float = 6.94) -> None:
-        if not gamma > 0:
-            raise ValueError(f"gamma={gamma}: must be positive")
+        if not 0 < gamma < math.inf:
+            raise ValueError(f"gamma={gamma}: must be positive and finite")
         super().__init__()
         self.gamma = gamma
 

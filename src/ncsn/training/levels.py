@@ -51,8 +51,8 @@ class FromData:
     exact: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_levels is not None and self.num_levels < 2:
-            raise ValueError(f"num_levels={self.num_levels}: must be at least 2")
+        if self.num_levels is not None:
+            noise.check_count(self.num_levels)
         noise.geometric(2 * self.sigma_min if self.sigma_max is None else self.sigma_max, self.sigma_min, 2)
         noise.level_ratio(1000, self.overlap)
 

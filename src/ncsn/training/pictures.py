@@ -14,6 +14,8 @@ from ncsn.training.drawing import draw_while_training, task_while_training
 
 log = logging.getLogger(__name__)
 
+MOST_SAMPLES = 10_000  # of one picture
+
 BATCH_SIZE = 16  # so that several devices have something to do
 
 
@@ -41,8 +43,8 @@ class SampleImages(Callback):
     ) -> None:
         if every_n_steps < 0:
             raise ValueError(f"every_n_steps={every_n_steps}: must not be negative (0: never)")
-        if num_samples < 1:
-            raise ValueError(f"num_samples={num_samples}: must be at least 1")
+        if not 1 <= num_samples <= MOST_SAMPLES:
+            raise ValueError(f"num_samples={num_samples}: must be at least 1 and at most {MOST_SAMPLES}")
         self.sampler, self.folder, self.seed = sampler, Path(folder), seed
         self.every_n_steps, self.num_samples = every_n_steps, num_samples
         self.drawn_step = 0

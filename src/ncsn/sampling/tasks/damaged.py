@@ -15,6 +15,7 @@ from ncsn.damage import Colorize, Damage, Jpeg, Multitask, Pairs, SuperResolutio
 from ncsn.data.decoding import fit
 from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError, DataError
+from ncsn.files import is_there
 from ncsn.random import Draws
 from ncsn.restoration import PutBack
 from ncsn.samplers import Sampler
@@ -163,7 +164,7 @@ class Restore(OfImages):
                 raise ConfigError(f"task.fraction={self.fraction}: nothing is left of {width}×{height} pixels")
             return missing.expand(count, 1, height, width)
         path, size = Path(mask).expanduser(), height if self.size == "network" else None
-        if not path.exists():
+        if not is_there(path):
             raise ConfigError(
                 f"task.mask={mask}: must be left, right, top, bottom, center or random; or a picture, or a folder "
                 "of them, of which there is none by this name"

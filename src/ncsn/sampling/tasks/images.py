@@ -15,7 +15,7 @@ from ncsn.config import build, check
 from ncsn.data.decoding import EXTENSIONS, DecodedFiles, fit
 from ncsn.data.module import ImageDataModule
 from ncsn.errors import DataError
-from ncsn.files import digest
+from ncsn.files import digest, is_there
 
 SPLITS = ("train", "val")
 
@@ -64,7 +64,7 @@ def image_files(images: str, key: str = "images") -> list[Path]:
         DataError: there are none.
     """
     path = Path(images).expanduser()
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"task.{key}={images}: no such file or folder; val and train are the network's own data set")
     files = sorted(p for p in path.iterdir() if _is_image(p)) if path.is_dir() else [path]
     if not files:

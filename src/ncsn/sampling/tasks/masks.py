@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncsn.data.decoding import EXTENSIONS, fit, open_image
 from ncsn.errors import ConfigError, DataError
+from ncsn.files import is_there
 from ncsn.random import Draws
 
 
@@ -72,6 +73,7 @@ def read_mask(path: Path, size: int | None, image: Path | None = None) -> Tensor
         ConfigError: all of it is black, or all of it white.
         DataError: it cannot be read, or it is not of the size of its image.
     """
+    is_there(path)
     try:
         picture = open_image(path, 1)
         fitted: Image.Image = picture if size is None else fit(picture, size, "nearest")

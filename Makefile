@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo figures bench test test-fast lint format clean
+.PHONY: help setup demo figures bench test test-fast campaign lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,6 +43,11 @@ test: setup  ## all tests
 
 test-fast: setup  ## the tests that run no whole commands
 	$(PYTEST) --ignore tests/cli
+
+CAMPAIGN := --minutes 60
+
+campaign: setup  ## attacks on the commands, random and repeatable (an hour); CAMPAIGN='--minutes 10 --only kills'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/campaign $(CAMPAIGN)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

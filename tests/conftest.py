@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; before torch reads it
 
 import pytest
+import tiny_runs
 import torch
 from filelock import FileLock
 from hydra._internal.hydra import Hydra
@@ -70,30 +71,19 @@ def real_data(once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_ncsn(once: Callable[..., Path]) -> list[str]:
-    """Overrides for a run of six steps on the CPU, with a checkpoint every two; all runs share the decoded data."""
-    return [
-        f"data.root={once('tiny-data', lambda folder: None)}",
-        "data.batch_size=8",
-        "model.num_filters=4",
-        "noise.num_levels=3",
-        "sampler.steps_per_level=2",
-        "trainer.accelerator=cpu",
-        "trainer.devices=1",
-        "trainer.max_steps=6",
-        "trainer.log_every_n_steps=1",
-        "trainer.val_check_interval=3",
-        "trainer.limit_val_batches=1",
-        "callbacks.checkpoint.every_n_train_steps=2",
-        "callbacks.samples.every_n_steps=0",
-    ]
+def data_root(once: Callable[..., Path]) -> Path:
+    """Where the tiny runs share the decoded data."""
+    return once("tiny-data", lambda folder: None)
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_ncsn: list[str]) -> list[str]:
-    """The same for a U-Net, whose few layers take a fifth of the time; for tests to which the network is one."""
-    shallow = ["model.multipliers=[1]", "model.num_blocks=1", "model.attention_resolutions=[]"]
-    return ["model=unet", "sampler=ald", *shallow, *tiny_ncsn]
+def tiny_ncsn(data_root: Path) -> list[str]:
+    return tiny_runs.tiny_ncsn(data_root)
+
+
+@pytest.fixture(scope="session")
+def tiny(data_root: Path) -> list[str]:
+    return tiny_runs.tiny_unet(data_root)
 
 
 @pytest.fixture(scope="session")

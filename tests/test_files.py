@@ -133,7 +133,8 @@ def test_a_flipped_bit_is_noticed_wherever_content_is(kind: str, tmp_path: Path)
     assert is_whole(path)
     path.write_bytes(b"")
     assert is_whole(path)
-    assert not is_whole(path.rename(tmp_path / "file.npz"))
+    assert not is_whole(path.rename(tmp_path / "file.npy"))  # of others, and yet no array
+    assert not is_whole((tmp_path / "file.npy").rename(tmp_path / "file.npz"))
     assert not is_whole(path)  # which is not there any more
 
 

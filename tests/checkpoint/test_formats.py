@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import sys
 import warnings
 import zipfile
@@ -20,9 +21,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ncsn import load_score
-from ncsn.checkpoint import TrainedScore, save_score
+from ncsn.checkpoint import TrainedScore, resolve, save_score
+from ncsn.checkpoint.reading import check_resumable
 from ncsn.commands.cli import main
 from ncsn.errors import DataError
+from ncsn.files import save_tensors
 
 
 def convert(*arguments: Path | str) -> None:
@@ -456,3 +459,26 @@ def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(DataError, match=f"{name}: cannot be read .*it is no file"):
         load_score(tmp_path / name)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "a folder", "a device"])
+def test_a_run_with_a_damaged_newest_checkpoint_means_the_one_before(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, newest = (tmp_path / "checkpoints" / f"step_{step}.ckpt" for step in (2, 4))
+    save_tensors({"x": torch.arange(100)}, good)
+    assert resolve(tmp_path) == good
+    content = bytearray(good.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "a folder":
+        newest.mkdir()
+    elif damage == "a device":
+        newest.symlink_to("/dev/zero")
+    else:
+        newest.write_bytes({"empty": b"", "cut": content[:-10], "flipped": content}[damage])
+    assert resolve(tmp_path) == good
+    assert f"{newest}: damaged" in caplog.text
+    with pytest.raises(DataError, match=re.escape(str(newest))):
+        check_resumable(newest)
+    good.unlink()
+    assert resolve(tmp_path) == newest  # of which reading says what is wrong

@@ -3,15 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_runs
 
 from ncsn.data import Digits
 from ncsn.evaluation import Classifier, classifier
 
 
 @pytest.fixture(scope="session")
-def judging(tiny: list[str]) -> Digits:
+def judging(data_root: Path) -> Digits:
     """The digits of the tiny runs, with a classifier that was trained for two seconds instead of twenty."""
-    data = Digits(root=next(given.partition("=")[2] for given in tiny if given.startswith("data.root=")))
+    data = Digits(root=str(data_root))
     data.prepare_data()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "MIN_STEPS", 40)
@@ -21,13 +22,8 @@ def judging(tiny: list[str]) -> Digits:
 
 
 @pytest.fixture(scope="session")
-def quick(tiny: list[str]) -> list[str]:
-    """Overrides for a tiny run of experiment=quick, with pictures and a checkpoint every two steps."""
-    left_out = ("noise.", "sampler", "model", "trainer.max_steps", "callbacks.samples")
-    changed = ["model.num_filters=4", "model.multipliers=[1]", "sampler.steps=2", "scheduler=constant"]
-    pictures = ["callbacks.samples.every_n_steps=2", "callbacks.samples.num_samples=6"]
-    own = [given for given in tiny if not given.startswith(left_out)]
-    return ["experiment=quick", "trainer.max_time=null", *changed, *pictures, *own]
+def quick(data_root: Path) -> list[str]:
+    return tiny_runs.tiny_quick(data_root)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Runs that end before they are done, by a signal or because they blow up, lose nothing and say how to go on."""
 
-import csv
 import errno
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_runs import left_by_training
 from torch import Tensor
 
 from ncsn.sampling.folder import SampleFolder
@@ -40,16 +40,9 @@ def at_step(number: int, change: Callable[[ScoreModel, dict[str, Any]], object],
 
 
 def assert_the_same(folder: Path, other: Path) -> None:
-    """The weights at the end, and all that was logged on the way but the speed."""
-    ends = [torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (folder, other)]
-    for key in ("state_dict", "current_model_state", "optimizer_states", "global_step"):
-        torch.testing.assert_close(ends[0][key], ends[1][key], rtol=0, atol=0)
-    rows = []
-    for path in (folder, other):
-        with (path / "metrics.csv").open(newline="") as file:
-            found = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
-        rows.append(sorted(found, key=lambda row: (int(row["step"]), row["val/loss"])))
-    assert rows[0] == rows[1]
+    (end, rows), (end_of_other, rows_of_other) = map(left_by_training, (folder, other))
+    torch.testing.assert_close(end, end_of_other, rtol=0, atol=0)
+    assert rows == rows_of_other
 
 
 @pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGINT, 5)])
@@ -146,6 +139,26 @@ def test_a_training_that_blows_up_stops_and_keeps_what_was_good(
     torch.testing.assert_close(last[0]["state_dict"], last[1]["state_dict"], rtol=0, atol=0)
 
 
+def test_bad_steps_are_left_out_on_request_as_long_as_they_are_single(
+    call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    skipping = [*tiny, QUIET, "callbacks.finite.skip=1", "callbacks.checkpoint.every_n_train_steps=1"]
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(3, not_a_number, patch)
+        outcome = call("train", *skipping, cwd=tmp_path)
+        assert "step 3: the loss or its gradient is not finite; skipped" in outcome.out + outcome.err
+        folder = only_run(tmp_path)
+        before, after = (
+            torch.load(folder / "checkpoints" / f"step_000000{n}.ckpt", weights_only=True) for n in (2, 3)
+        )
+        for key in ("current_model_state", "optimizer_states"):
+            torch.testing.assert_close(before[key], after[key], rtol=0, atol=0)
+        at_step(4, steep, patch)
+        outcome = call("train", *skipping, "name=again", cwd=tmp_path, check=False)
+    assert outcome.status == 2
+    assert outcome.err.splitlines()[-1].startswith("error: step 4: the gradient is not finite")
+
+
 def full_disk(at: str, patch: pytest.MonkeyPatch) -> None:
     """Has the disk be full when a file is written whose name has `at` in it."""
 
@@ -187,15 +200,19 @@ def test_on_a_full_disk_what_is_complete_is_kept_and_goes_on_later(
         assert "all samples are there already" in call(*arguments, cwd=tmp_path).out
 
 
-@pytest.mark.parametrize("cut", [(Checkpoints, "on_train_batch_end"), (Metrics, "on_validation_epoch_end")])
+LAST = 6
+AFTER = [(Checkpoints, "on_train_batch_end"), (Metrics, "on_validation_epoch_end")]
+
+
+@pytest.mark.parametrize(("cut", "step"), [(AFTER[0], 3), (AFTER[1], 3), (AFTER[0], LAST)])
 def test_a_kill_after_a_checkpoint_loses_no_row(
-    cut: tuple[type, str], trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+    cut: tuple[type, str], step: int, trained: Path, call: Command, tiny: list[str], only_run: Command, tmp_path: Path
 ) -> None:
     original = getattr(*cut)
 
     def killed(self: Any, trainer: Any, *arguments: Any) -> None:
         original(self, trainer, *arguments) if cut[0] is Checkpoints else None
-        if trainer.global_step == 3:
+        if trainer.global_step == step:
             raise KeyError("killed")
 
     arguments = [*tiny, QUIET, "callbacks.checkpoint.every_n_train_steps=3"]
@@ -204,9 +221,22 @@ def test_a_kill_after_a_checkpoint_loses_no_row(
         with pytest.raises(KeyError):
             call("train", *arguments, cwd=tmp_path)
     folder = only_run(tmp_path)
-    assert [path.name for path in folder.glob("checkpoints/step_*")] == ["step_0000003.ckpt"]
+    assert (folder / "checkpoints" / f"step_{step:07d}.ckpt").is_file()
     call("train", f"resume={folder}", cwd=tmp_path)
     assert_the_same(folder, trained)
+
+
+def test_a_run_that_goes_on_after_its_end_keeps_its_rows_and_says_what_is_changed(
+    call: Command, tiny: list[str], only_run: Command, tmp_path: Path
+) -> None:
+    call("train", *tiny, QUIET, "trainer.max_steps=4", cwd=tmp_path)  # which validates after step 3, and at the end
+    folder = only_run(tmp_path)
+    _, rows = left_by_training(folder)
+    assert "changed" not in call("train", f"resume={folder}", cwd=tmp_path).out
+    assert left_by_training(folder)[1] == rows
+    told = call("train", f"resume={folder}", "trainer.max_steps=5", "optimizer.lr=0.002", cwd=tmp_path).out
+    changed = "changed since step_0000004.ckpt: optimizer.lr=0.002 (was 0.001), trainer.max_steps=5 (was 4)"
+    assert changed in told.splitlines()
 
 
 def test_runs_that_start_in_the_same_second_have_folders_of_their_own(

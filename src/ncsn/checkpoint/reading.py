@@ -1,6 +1,7 @@
 """Files into the content of a checkpoint, without running anything that a file holds."""
 
 import json
+import logging
 import os
 import re
 import zlib
@@ -18,13 +19,15 @@ from ncsn.checkpoint.released import Assumptions, is_released, read_released
 from ncsn.checkpoint.tensors import check_ladder, check_plain, is_plain_tensor, load_tensors
 from ncsn.errors import DataError, shown
 from ncsn.files import is_there
-from ncsn.runs.folder import Run
+from ncsn.runs.folder import Run, is_good
+
+log = logging.getLogger(__name__)
 
 _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pytorch-lightning_version"}
 
 
 def resolve(path: str | Path) -> Path:
-    """The checkpoint file that a path means: itself, the newest of a run's folder, or hf://… once it is downloaded.
+    """The checkpoint file that a path means: itself, the newest good one of a run, or hf://… once it is downloaded.
 
     Of a folder that diffusers wrote it is the file of the weights.
 
@@ -35,7 +38,7 @@ def resolve(path: str | Path) -> Path:
         return hub.download(str(path))
     path = Path(path).expanduser()
     if os.path.isdir(path):  # which is False of what can be no path
-        found = Run(path).newest_checkpoint() or weights_in(path)
+        found = _newest(Run(path)) or weights_in(path)
         if found is None:
             raise DataError(
                 f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt; or, as diffusers "
@@ -45,6 +48,17 @@ def resolve(path: str | Path) -> Path:
     if not is_there(path):
         raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
     return path
+
+
+def _newest(run: Run) -> Path | None:
+    """The newest checkpoint that is not damaged; where all are, the newest, and reading it says what is wrong."""
+    candidates = run.checkpoints()[::-1]
+    for path in candidates:
+        if is_good(path):
+            return path
+        if path is not candidates[-1]:
+            log.warning(f"{path}: damaged, its checksum is of other content; the checkpoint before is taken")
+    return next(iter(candidates), None)
 
 
 def read_checkpoint(

@@ -82,6 +82,7 @@ TRAINING = (
     "ncsn.training.checkpoints.Checkpoints",
     "ncsn.training.ema.EMA",
     "ncsn.training.ema.PowerFunctionEMA",
+    "ncsn.training.finite.StopWhenNotFinite",
     "ncsn.training.levels.FromData",
     "ncsn.training.metrics.Metrics",
     "ncsn.training.muon.Muon",

@@ -133,9 +133,9 @@ def run(command: str, words: int = 1) -> None:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra passes errors on instead of printing them
     try:
-        arguments = rewrite(arguments, command)
-        sys.argv = [start[0], *arguments]  # where Hydra reads them
         with interruptible():
+            arguments = rewrite(arguments, command)
+            sys.argv = [start[0], *arguments]  # where Hydra reads them
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(one_job)()
     except (UserError, HydraException) as error:
         if traceback_wanted:

@@ -14,7 +14,7 @@ from ncsn.checkpoint import Weights, resolve
 from ncsn.commands.hints import Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
-from ncsn.errors import ConfigError
+from ncsn.errors import ConfigError, DataError
 from ncsn.evaluation.against import network_against
 from ncsn.evaluation.controls import Control
 from ncsn.evaluation.drawn import OwnSamples
@@ -34,7 +34,7 @@ from ncsn.files import read_record
 from ncsn.likelihood import Projection
 from ncsn.report import refresh_report
 from ncsn.runs.curve import Curve
-from ncsn.runs.folder import Run
+from ncsn.runs.folder import Run, is_good
 from ncsn.runs.loggers import build_dashboards, finish_dashboards
 from ncsn.samplers import num_evaluations
 from ncsn.sampling.prepare import build_trainer
@@ -156,6 +156,9 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
     records: list[dict[str, Any]] = []
     diverged: ConfigError | None = None
     for path in run.checkpoints():
+        if not is_good(path):
+            log.warning(f"{path}: damaged, its checksum is of other content; it has no scores")
+            continue
         try:
             record = _of_checkpoint(config, path, config.num_samples or SAMPLES_OF_EACH)
         except ConfigError as error:
@@ -170,6 +173,8 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
             curve.add(path, record["scores"], settings(record["protocol"]))
     if not records and diverged is not None:
         raise ConfigError(f"{run.path}: no checkpoint has scores; {diverged}") from diverged
+    if not any(map(is_good, run.checkpoints())):
+        raise DataError(f"{run.path}: every checkpoint is damaged; restore one, or train again")
     if not records:  # not the first process
         return {}
     print(f"\n{curve}")

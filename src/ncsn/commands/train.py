@@ -30,7 +30,7 @@ from ncsn.training import classes, levels
 from ncsn.training.budget import is_auto, resolve_width
 from ncsn.training.build import build_callbacks, build_model, plain, try_out
 from ncsn.training.continuation import checkpoint_to_resume
-from ncsn.training.finite import NotFiniteError, StopWhenNotFinite
+from ncsn.training.finite import NotFiniteError
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def _fit(config: DictConfig, job: Job) -> dict[str, float]:
     try_out(model, sampler, _shape(config))
 
     record = LambdaCallback(on_fit_start=partial(_record, config, job))
-    callbacks = [StopWhenNotFinite(), *build_callbacks(config, job.run, sampler), record]
+    callbacks = [*build_callbacks(config, job.run, sampler), record]
     loggers = build_loggers(config.logger, job.run)
     # On a cluster, Lightning goes on with any hpc_ckpt_*.ckpt in this folder, which other processes may not know.
     root = os.devnull if global_rank() else str(job.run.path)
@@ -243,7 +243,8 @@ def _comparable(config: dict[str, Any]) -> dict[str, Any]:
 
 def _validated_at_the_end(trainer: Trainer) -> bool:
     batches = trainer.fit_loop.total_batch_idx + 1  # 0 where other processes did the work
-    return batches > 0 and batches % (trainer.val_check_batch or 1) == 0
+    due = batches > 0 and batches % (trainer.val_check_batch or 1) == 0
+    return due and "val/loss" in trainer.callback_metrics  # or a process before this one took the last step
 
 
 def _refuse_subprocesses(trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,21 @@ class _Writer(ExperimentWriter):
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
         if self.fresh and step is not None:
-            self.keep_until(step - 1)
+            self.keep_until(step, but=metrics_dict)
         super().log_metrics(metrics_dict, step)
 
-    def keep_until(self, step: int) -> list[dict[str, str]]:
-        """Drops the rows after a step, which a run that continues from its checkpoint repeats; returns the others."""
+    def keep_until(self, step: int, but: Collection[str] = ()) -> list[dict[str, str]]:
+        """Drops what a run that continues from its checkpoint repeats; returns the other rows.
+
+        Args:
+            step: the last whose rows are kept.
+            but: columns; of that step, rows that have a value in one of them are dropped as well.
+        """
         self.fresh = False
         keys, rows = self._read()
-        kept = [row for row in rows if int(row["step"]) <= step]
+        repeated = set(but) - {"step"}
+        kept = [row for row in rows if int(row["step"]) < step]
+        kept += [row for row in rows if int(row["step"]) == step and not any(row.get(key) for key in repeated)]
         if keys:
             text = io.StringIO()
             writer = csv.DictWriter(text, keys)

@@ -25,6 +25,7 @@ import shlex
 import subprocess
 import sys
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,14 @@ from typing import Any
 import yaml
 
 from ncsn.errors import ConfigError, DataError
-from ncsn.files import one_process_at_a_time, read_record, read_yaml, remove_partial, write_text
+from ncsn.files import (
+    is_whole,
+    one_process_at_a_time,
+    read_record,
+    read_yaml,
+    remove_partial,
+    write_text,
+)
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,11 @@ def step_of(checkpoint: Path) -> int | None:
     """The step in the name of a checkpoint, step_0005000.ckpt; None if there is none."""
     found = re.fullmatch(r"step_(\d+)\.ckpt", checkpoint.name)
     return None if found is None else int(found[1])
+
+
+def is_good(checkpoint: Path) -> bool:
+    """Whether a checkpoint of a run is an archive, as all are, with the bits that were written."""
+    return is_whole(checkpoint) and zipfile.is_zipfile(checkpoint)
 
 
 def global_rank() -> int:

@@ -1,14 +1,17 @@
 """Which checkpoint a run goes on from."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ncsn.checkpoint.reading import check_resumable
-from ncsn.errors import ConfigError, DataError
+from ncsn.errors import ConfigError, DataError, shown
 from ncsn.runs.folder import Run, global_rank
 
 log = logging.getLogger(__name__)
+
+_OF_THE_CALL = ("resume", "sweep", "trust")
 
 
 def checkpoint_to_resume(
@@ -39,8 +42,29 @@ def checkpoint_to_resume(
             log.warning(f"{error}; the run goes on from the checkpoint before")
             continue
         check_same_model(before, config)
+        if changed := _changes(before, config):
+            log.info(f"changed since {checkpoint.name}: {', '.join(changed)}")
         return checkpoint
     return None
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the configuration says otherwise than the checkpoint's, by the command line or an edited record."""
+    old, new = (dict(_leaves(config, "")) for config in (before, now))
+    return [
+        f"{key}={shown(new.get(key))} (was {shown(value)})"
+        for key, value in old.items()
+        if value != new.get(key) and key not in _OF_THE_CALL
+    ]
+
+
+def _leaves(node: dict[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        inner = f"{key}.{name}" if key else name
+        if isinstance(value, dict):
+            yield from _leaves(value, inner)
+        else:
+            yield inner, value
 
 
 def check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -26,20 +26,11 @@ class Metrics(Callback):
         if max_groups < 1:
             raise ValueError(f"max_groups={max_groups}: must be at least 1")
         self.max_groups = max_groups
-        self.logged: dict[str, float] = {}  # the last that was, in training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, WandbLogger):  # whose summary is the last value otherwise
                 logger.experiment.define_metric("val/loss", step_metric="trainer/global_step", summary="min")
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a step logs reaches the logger after the step was saved, and a kill may come between."""
-        return {"logged": self.logged}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        logged = state_dict.get("logged", {})
-        self.logged = {name: value for name, value in logged.items() if isinstance(value, float)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step:
@@ -59,10 +50,11 @@ class Metrics(Callback):
         now = time.perf_counter()
         metrics["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         metrics["images_per_second"] = self.images / (now - self.since)
-        metrics["step"] = float(step)
-        self.logged = metrics
         pl_module.log("loss", metrics["train/loss"], prog_bar=True, logger=False)
-        pl_module.log_dict(metrics)
+        pl_module.log_dict(metrics, logger=False)
+        for logger in trainer.loggers:  # Lightning's way would repeat the last value of a group without images
+            logger.log_metrics(metrics, step)
+            logger.save()
         self._start("train", pl_module)
         self.images, self.since, self.logged_step = 0, now, step
 
@@ -89,15 +81,9 @@ class Metrics(Callback):
             self.since += time.perf_counter() - self.validation_since
 
     def _complete(self, trainer: Trainer) -> None:
-        """Has metrics.csv hold all of the step that was saved, if the run was killed before it did."""
-        step, csv = trainer.global_step, next((c for c in trainer.loggers if isinstance(c, CSVLogger)), None)
-        if csv is None:
-            return
-        there = trainer.strategy.broadcast(csv.go_on_after(step))
-        if "train/loss" not in there and self.logged.get("step") == step:
-            row: dict[str, Tensor | float] = {name: torch.tensor(value) for name, value in self.logged.items()}
-            csv.log_metrics(row, step)
-        if "val/loss" not in there:
+        """Has metrics.csv hold no more than what was saved, and the validation of that step, if it is due."""
+        csv = next((c for c in trainer.loggers if isinstance(c, CSVLogger)), None)
+        if csv is not None and "val/loss" not in trainer.strategy.broadcast(csv.go_on_after(trainer.global_step)):
             validation = trainer.fit_loop.epoch_loop.val_loop
             validation.restarting = False
             validation._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # if it is due, it is begun anew

@@ -399,6 +399,12 @@ def test_a_wrong_setting_is_named(key: str, value: Any, told: str) -> None:
     assert str(raised.value) == told
 
 
+@pytest.mark.parametrize("node", [{"a": {"_convert_": "all"}}, {"a": {"_target_": None, "_partial_": True}}])
+def test_how_a_node_is_built_is_nothing_without_what_is_built(node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^a\._(convert|partial)_=(all|True): says how a\._target_ is built"):
+        check(OmegaConf.create(node))
+
+
 def test_ranges_are_those_of_the_constructors() -> None:
     with pytest.raises(ConfigError, match=r"^noise\.sigma_max=0\.001: must be greater than sigma_min"):
         build(composed("noise.sigma_max=0.001").noise, "noise")

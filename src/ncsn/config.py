@@ -7,6 +7,7 @@ annotations of what it names; every range is checked by the constructor itself.
 import difflib
 import hashlib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -125,7 +126,14 @@ def _unresolved(config: DictConfig, node: Any, key: str) -> Iterator[str]:
 def _checked(node: Any, key: str) -> Any:
     if isinstance(node, dict):
         node = {name: _checked(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
-        return _checked_call(node, key) if node.get("_target_") is not None else node
+        if node.get("_target_") is not None:
+            return _checked_call(node, key)
+        for name in SPECIAL_KEYS[1:]:
+            if name in node:
+                raise ConfigError(
+                    f"{key}.{name}={shown(node[name])}: says how {key}._target_ is built, and there is none"
+                )
+        return node
     if isinstance(node, list):
         return [_checked(value, f"{key}[{index}]") for index, value in enumerate(node)]
     return node
@@ -164,6 +172,7 @@ def _is_built(value: Any) -> bool:
 def _locate(path: Any, key: str) -> Callable[..., Any]:
     from hydra.utils import get_object
 
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # which tells what it raises
     try:
         found = get_object(path)
     except Exception as error:

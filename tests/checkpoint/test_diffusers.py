@@ -309,7 +309,7 @@ NETWORK, SCHEDULER = "config.json", "scheduler_config.json"
         (SCHEDULER, {"num_train_timesteps": 10**12}, "num_train_timesteps=1000000000000: must be an integer"),
         (SCHEDULER, {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr=True: not supported"),
         (SCHEDULER, {"trained_betas": [0.1]}, r"trained_betas=\[0.1\]: not supported"),
-        (SCHEDULER, {"beta_start": 1e-300, "beta_end": 1e-299}, "its noise levels are not positive"),
+        (SCHEDULER, {"beta_start": 1e-300, "beta_end": 1e-299}, "noise levels must be positive and finite"),
         (SCHEDULER, {"beta_end": "x"}, "must be numbers"),
         (SCHEDULER, {"thresholding": True}, "thresholding=True: not supported"),
         (SCHEDULER, {"clip_sample_range": 2.0}, "with a clip_sample_range of 1"),

@@ -453,14 +453,6 @@ def test_an_archive_behind_something_else_does_not_speak_for_it(tmp_path: Path) 
         load_score(tmp_path / "bad.ckpt")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
-@pytest.mark.parametrize("name", ["bad.ckpt", "bad.safetensors", "diffusion_pytorch_model.safetensors"])
-def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(DataError, match=f"{name}: cannot be read .*it is no file"):
-        load_score(tmp_path / name)
-
-
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "a folder", "a device"])
 def test_a_run_with_a_damaged_newest_checkpoint_means_the_one_before(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

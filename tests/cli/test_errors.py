@@ -57,7 +57,7 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("callbacks.samples=0", ["callbacks.samples=0", "node"]),
     ("seed=${nokey}", ["seed: ", "'nokey' not found"]),
     ("run_root=/dev/null", ["/dev/null", "Not a directory", "give another"]),
-    (f"name={'x' * 5000}", ["File name too long", "give another"]),
+    (f"name={'x' * 5000}", ["File name too long", "give another one"]),
     ("optimizer.eps=1e30", ["optimizer: ", "nothing is learned", "optimizer.eps"]),
     ("optimizer.lr=0", ["optimizer: ", "nothing is learned", "optimizer.lr"]),
     ("model.num_filters=1e6", ["model: ", "parameters", "GB", "model.num_filters"]),
@@ -74,7 +74,8 @@ def test_a_wrong_configuration_is_told_in_one_line(
     root = [] if "data=image_folder" in given else [f"data.root={data}"]
     outcome = call("train", *root, "trainer.devices=1", *given, cwd=tmp_path, check=False)
     assert outcome.status == 2
-    (line,) = outcome.err.splitlines()
+    *warnings, line = outcome.err.splitlines()
+    assert all(warning.startswith("warning: ") for warning in warnings)
     assert line.startswith("error: ")
     assert len(line) < 1000
     assert [word for word in told if word not in line] == []

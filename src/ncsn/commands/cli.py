@@ -32,7 +32,7 @@ from ncsn.commands.arguments import config_folders, is_multirun, search_path, sp
 from ncsn.commands.ending import exit_with, interruptible, rank
 from ncsn.commands.resume import resumed
 from ncsn.config import closest
-from ncsn.errors import UserError
+from ncsn.errors import UserError, shown
 from ncsn.runs.sweep import print_sweep
 
 _PACKAGE = Path(__file__).parents[1]
@@ -255,7 +255,7 @@ def _as_user_error(error: Exception) -> UserError | None:
             "room, or name another folder (out=…, hydra.run.dir=…, data.cache_dir=…), and call again"
         )
     if isinstance(error, OSError) and error.errno and error.filename:  # a name that is too long, or of something else
-        return UserError(f"{error.filename}: cannot be used ({error.strerror}); give another file or folder")
+        return UserError(f"{shown(error.filename, 300)}: cannot be used ({error.strerror}); give another one")
     if isinstance(error, OmegaConfBaseException):
         return UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}")
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -408,7 +408,7 @@ def test_tweedie_as_a_sampler_takes_one_step_and_draws_nothing(sigma: float, lev
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1, math.nan])
 def test_tweedie_needs_noise(sigma: float) -> None:
-    with pytest.raises(ValueError, match=f"^sigma={sigma}: must be positive$"):
+    with pytest.raises(ValueError, match=f"^sigma={sigma}: must be positive and finite$"):
         Tweedie(sigma)
 
 

@@ -59,7 +59,7 @@ def test_how_steps_are_spread() -> None:
         ),
         (torch.zeros(1), {"steps": None}, "sigmas=[0]: there is no noise to remove"),
         (torch.ones(1), {"steps": 1}, "steps=1: must be from 2 to 10000, or null for all levels"),
-        (torch.ones(1), {"steps": 5, "rho": 0.0}, "rho=0.0: must be positive"),
+        (torch.ones(1), {"steps": 5, "rho": 0.0}, "rho=0.0: must be positive and finite"),
         (
             torch.ones(1),
             {"steps": 5, "spacing": "cubic"},

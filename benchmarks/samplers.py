@@ -69,7 +69,8 @@ def main() -> None:
             for label, sampler in candidates(evaluations, levels=len(score.sigmas), form=form):
                 row = of_network["distances"].setdefault(label, {}).setdefault(str(evaluations), [])
                 while (options.only is None or label in options.only) and len(row) < options.seeds:
-                    scores = drawn(sampler, score.sigmas, seed=len(row), fast=False)
+                    with torch.no_grad():
+                        scores = drawn(sampler, score.sigmas, seed=len(row), fast=False)
                     row.append(next((v for key, v in scores.items() if "frechet" in key), None))
                     print(name, label, evaluations, row, flush=True)
                     save(f"samplers_{data.name}", found, WHERE)
@@ -82,6 +83,5 @@ def _measured(data: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(False)
     with constant_weights(WHERE):
         main()

@@ -228,7 +228,7 @@ def require(kind: type[T], built: Any, key: str) -> T:
     return built
 
 
-def build(node: DictConfig, key: str, **arguments: Any) -> Any:
+def build(node: DictConfig | dict[str, Any], key: str, **arguments: Any) -> Any:
     """Instantiates a node of what `check` has returned; what its constructor refuses becomes a `ConfigError`.
 
     Args:
@@ -241,7 +241,7 @@ def build(node: DictConfig, key: str, **arguments: Any) -> Any:
     """
     from hydra.utils import instantiate
 
-    if not isinstance(node, DictConfig) or node.get("_target_") is None:
+    if not isinstance(node, DictConfig | dict) or node.get("_target_") is None:
         raise ConfigError(f"{key}={shown(node)}: must be a node with the key _target_, which names what is built")
     if node.get("_partial_") and key not in _FUNCTIONS:
         raise ConfigError(f"{key}._partial_=true: goes with {', '.join(_FUNCTIONS)} alone; leave it out")

@@ -240,6 +240,11 @@ def samplers() -> str:
             )
         axes.set(title=f"{data}: {name}", xscale="log", yscale="log", xlabel="evaluations per image")
         axes.set(ylabel="Fréchet distance")
+        budgets = sorted({int(n) for row in by_sampler.values() for n, values in row.items() if values})
+        axes.set_xticks(budgets, [f"{n:,}" for n in budgets])
+        axes.xaxis.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}" if max(axes.get_ylim()) < 100 else "")
         axes.legend(fontsize="small")
     return "\n\n".join([drawn("samplers", figure, "Fréchet distance by evaluations per image"), *parts])
 

@@ -18,7 +18,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: RUN := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
-demo: export OMP_NUM_THREADS ?= 1  # images of 8×8 are too small to share: waiting takes longer than computing
+# Images of 8×8 are too small to share: threads would wait longer than they compute.
+demo: export OMP_NUM_THREADS ?= 1
 demo: setup  ## train on handwritten digits, sample, and say where the picture is (minutes on a CPU)
 	$(BIN)/python train.py experiment=demo hydra.run.dir=$(RUN)
 	$(BIN)/python sample.py ckpt=$(RUN) num_samples=256

@@ -23,7 +23,7 @@ from ncsn.networks.blocks import (
     elu,
     instance_norm_plus_plus,
 )
-from ncsn.networks.compiled import compile_in_place, constant_weights, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16, round_weights
 from ncsn.networks.refinenet import RefineNet, StageShape
 from ncsn.objectives import denoising_score_matching
 
@@ -380,3 +380,19 @@ def test_only_convolutions_in_between_are_rounded(network: type[nn.Module]) -> N
         assert p.dtype == (torch.bfloat16 if id(p) in rounded else torch.float32)
         if id(p) not in rounded:
             torch.testing.assert_close(p.detach(), before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("found", [{"avx2": True, "avx512_bf16": False}, {"avx512_bf16": True}, None])
+def test_bfloat16_is_where_there_are_instructions(
+    found: dict[str, bool] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+    if found is None:  # an early version of PyTorch does not say
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert has_bfloat16("cpu") is bool(found and found.get("avx512_bf16"))
+    assert not has_bfloat16("mps")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not has_bfloat16("cpu")

@@ -16,9 +16,11 @@ def has_bfloat16(device_type: str) -> bool:
     """
     if device_type == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    has_instructions = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
-    allowed = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not with ONEDNN_MAX_CPU_ISA=AVX2
-    return device_type == "cpu" and has_instructions and allowed
+    if device_type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch 2.6
+    has_instructions = any(bool(has) for name, has in capabilities.items() if "bf16" in name)
+    return has_instructions and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not with ONEDNN_MAX_CPU_ISA=AVX2
 
 
 def compile_in_place(network: nn.Module, *, cuda_graphs: bool = False) -> None:

@@ -33,7 +33,7 @@ def choices(arguments: list[str]) -> None:
     for group in groups:
         if group not in GROUPS:
             raise ConfigError(f"{group}: no such group{closest(group, GROUPS)} (groups: {', '.join(GROUPS)})")
-    columns = shutil.get_terminal_size((120, 24)).columns
+    columns = max(shutil.get_terminal_size((120, 24)).columns, 80)
     for group in groups:
         print(f"{group}=…  {GROUPS[group]}")
         files = sorted((CONF / group).glob("*.yaml"))

@@ -155,8 +155,9 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
     curve = Curve.read(run)
     records: list[dict[str, Any]] = []
     diverged: ConfigError | None = None
+    good = [path for path in run.checkpoints() if is_good(path)]
     for path in run.checkpoints():
-        if not is_good(path):
+        if path not in good:
             log.warning(f"{path}: damaged, its checksum is of other content; it has no scores")
             continue
         try:
@@ -173,7 +174,7 @@ def _of_run(config: DictConfig, run: Run) -> dict[str, float]:
             curve.add(path, record["scores"], settings(record["protocol"]))
     if not records and diverged is not None:
         raise ConfigError(f"{run.path}: no checkpoint has scores; {diverged}") from diverged
-    if not any(map(is_good, run.checkpoints())):
+    if not good:
         raise DataError(f"{run.path}: every checkpoint is damaged; restore one, or train again")
     if not records:  # not the first process
         return {}

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsn.checkpoint.tensors import load_tensors
 from ncsn.errors import DataError
 from ncsn.evaluation.features import FeatureNetwork, Features
 from ncsn.files import sha256
@@ -41,7 +41,7 @@ class EfficientNet(FeatureNetwork):
         if not self._checksum.startswith(path.stem.rpartition("-")[2]):  # PyTorch's way to name files of weights
             raise DataError(f"{path}: damaged; install its package again: {WAY_OUT}")
         self.network = Network.from_name("efficientnet-lite0")
-        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.network.load_state_dict(load_tensors(path))
 
     def forward(self, images: Tensor) -> Features:
         """uint8 images (B, C, H, W), C 1 or 3, to features (B, 1280) and logits (B, 1000)."""

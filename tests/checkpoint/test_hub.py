@@ -1,8 +1,9 @@
 """Sharing: what is pushed to a hub comes back from it. The hub is a server on this machine."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ from local_hub import Repositories, local_hub
 from references import HERE, outputs, reference
 
 from ncsn import load_score
-from ncsn.checkpoint import resolve
-from ncsn.checkpoint.hub import outside_cache
+from ncsn.checkpoint.reading import place_of, resolve
 from ncsn.commands.cli import main
 from ncsn.errors import DataError, UserError
 
@@ -89,10 +89,13 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_score("hf://me/repo")
 
 
-def test_samples_do_not_go_to_the_cache(hub: Repositories, tmp_path: Path) -> None:
-    hub["me/repo"] = {"a.ckpt": b"1"}
-    assert outside_cache(resolve("hf://me/repo")) == Path("runs/hub/me/repo/a.ckpt")
-    assert outside_cache(tmp_path / "a.ckpt") == tmp_path / "a.ckpt"
+def test_samples_do_not_go_to_the_cache(hub: Repositories, call: Callable[..., Any], tmp_path: Path) -> None:
+    hub["me/repo"] = {"checkpoints/a.pth": reference("ncsn_mnist").read_bytes()}
+    few = ["num_samples=2", "sampler=ddim", "sampler.steps=2"]
+    call("sample", "ckpt=hf://me/repo", *few, "trainer.accelerator=cpu", cwd=tmp_path)
+    (folder,) = (tmp_path / "runs" / "hub" / "me" / "repo" / "samples").iterdir()
+    assert (folder / "grid.png").is_file()
+    assert place_of(tmp_path / "a.ckpt") == tmp_path / "a.ckpt"
 
 
 @pytest.mark.parametrize("kind", ["folders", "flat"])

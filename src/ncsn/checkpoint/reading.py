@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from ncsn.checkpoint import hub
+from ncsn.checkpoint import builtin, hub
 from ncsn.checkpoint import trust as door
 from ncsn.checkpoint.diffusers import WEIGHTS, is_weights, read_diffusers, weights_in
 from ncsn.checkpoint.released import Assumptions, is_released, read_released
@@ -27,15 +27,17 @@ _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pyto
 
 
 def resolve(path: str | Path) -> Path:
-    """The checkpoint file that a path means: itself, the newest good one of a run, or hf://… once it is downloaded.
+    """The checkpoint file that a path means: itself, or the newest good one of a run.
 
-    Of a folder that diffusers wrote it is the file of the weights.
+    Of a folder that diffusers wrote it is the file of the weights; hf://… is downloaded; builtin:… is here.
 
     Raises:
         DataError: there is none.
     """
     if hub.is_address(path):
         return hub.download(str(path))
+    if builtin.is_address(path):
+        return builtin.find(str(path))
     path = Path(path).expanduser()
     if os.path.isdir(path):  # which is False of what can be no path
         found = _newest(Run(path)) or weights_in(path)
@@ -48,6 +50,11 @@ def resolve(path: str | Path) -> Path:
     if not is_there(path):
         raise DataError(f"{path}: no such checkpoint; train.py writes them to <run folder>/checkpoints/")
     return path
+
+
+def place_of(path: Path) -> Path:
+    """Where what is made of a checkpoint goes: beside it, but neither into the hub's cache nor into the package."""
+    return builtin.outside_package(hub.outside_cache(path))
 
 
 def _newest(run: Run) -> Path | None:

@@ -81,7 +81,7 @@ def load_score(
 
     Args:
         path: the file; a run's folder for its newest checkpoint; a folder that diffusers wrote; or hf://user/repo,
-            hf://user/repo/file.
+            hf://user/repo/file; or builtin:mnist, which comes with the package.
         weights: the moving average, or the raw weights of the last step; a run without average has raw only.
         device: where the network goes.
         trust: import paths of your own classes that the file may name, `["mypackage.MyNetwork"]`.
@@ -118,7 +118,7 @@ def load_score(
     )
 
 
-def save_score(score: TrainedScore, path: str | Path) -> None:
+def save_score(score: TrainedScore, path: str | Path, *, half: bool = False) -> None:
     """Writes what `load_score` reads: the network, its noise levels and its configuration, and no more.
 
     Training does not continue from it, since it has neither the optimiser's state nor the other set of weights.
@@ -126,13 +126,16 @@ def save_score(score: TrainedScore, path: str | Path) -> None:
     Args:
         score: the network.
         path: ends in .ckpt, for torch.load, or in .safetensors, with the configuration as JSON in its header.
+        half: keep the weights in float16, half the size; they are read as float32.
 
     Raises:
         DataError: another ending, or the file cannot be written.
     """
     path = Path(path)
-    state = {"sigmas": score.sigmas}
-    state |= {f"network.{name}": value for name, value in score.network.state_dict().items()}
+    weights = score.network.state_dict()
+    if half:
+        weights |= {name: value.half() for name, value in score.network.named_parameters()}
+    state = {"sigmas": score.sigmas} | {f"network.{name}": value for name, value in weights.items()}
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     if path.suffix not in (".ckpt", ".safetensors"):
         raise DataError(f"{path}: cannot be written, its name must end in .ckpt or .safetensors")

@@ -22,7 +22,10 @@ def convert(arguments: list[str]) -> None:
     parser.add_argument("output", help="ends in .ckpt or .safetensors; for diffusers, a folder")
     diffusers = "format=diffusers"
     parser.add_argument("format", nargs="?", choices=[diffusers], metavar=diffusers, help="what DDPMPipeline loads")
+    parser.add_argument("--half", action="store_true", help="weights in float16; they are read as float32")
     given = parser.parse_args(arguments)
+    if given.half and given.format:
+        parser.error("--half: diffusers' files are of float32")
     score = _load(given)
     from ncsn.checkpoint import save_score
     from ncsn.checkpoint.diffusers import write_diffusers
@@ -30,7 +33,7 @@ def convert(arguments: list[str]) -> None:
     if given.format == diffusers:
         write_diffusers(score, Path(given.output))
     else:
-        save_score(score, given.output)
+        save_score(score, given.output, half=given.half)
     print(f"{given.output}: {score.weights} weights after {score.step} steps")
 
 

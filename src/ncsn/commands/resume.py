@@ -6,6 +6,7 @@ record sets plain values and chooses groups, and no more. It reaches nothing of 
 the user's own word, and takes the place of what is recorded.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -73,12 +74,9 @@ def _value_of(key: str, overrides: Sequence[str]) -> Any:
 
 
 def _run_of(path: Path) -> Run | None:
-    try:
-        return Run.of(path)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints"
-        ) from error
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # which are False of what can be no path
+        raise ConfigError(f"resume={path}: no such file or folder; give a run's folder, or one of its checkpoints")
+    return Run.of(path)
 
 
 def _newest_run(overrides: Sequence[str], options: Sequence[str], conf: Path) -> Run | None:

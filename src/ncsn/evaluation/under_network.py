@@ -19,7 +19,7 @@ import numpy as np
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ncsn.checkpoint.hub import outside_cache
+from ncsn.checkpoint.reading import place_of
 from ncsn.config import build
 from ncsn.damage import Damage, name_of
 from ncsn.data import ImageDataModule
@@ -67,7 +67,7 @@ class UnderNetwork(ABC):
         self.own = training_data(self.score)
         self.own.prepare_data()
         self.trainer = build_trainer(config.trainer, precision="32-true")
-        self.place = outside_cache(path)
+        self.place = place_of(path)
         about = {"sha256": sha256(path), "step": self.score.step, "weights": self.score.weights}
         self.checkpoint: dict[str, Any] = {"path": self.place.resolve().name} | about
 

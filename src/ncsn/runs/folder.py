@@ -58,15 +58,9 @@ class Run:
 
     @classmethod
     def of(cls, path: Path) -> "Run | None":
-        """The run that a folder is, or that a checkpoint lies in; None for a file on its own.
-
-        Raises:
-            FileNotFoundError: there is no such file or folder.
-        """
+        """The run that a folder is, or that a checkpoint, there or not, lies in; None for a file on its own."""
         if os.path.isdir(path):  # which is False of what can be no path
             return cls(path)
-        if not os.path.isfile(path):
-            raise FileNotFoundError(path)
         folder = path.absolute().parent
         return cls(folder.parent) if folder.name == "checkpoints" else None
 

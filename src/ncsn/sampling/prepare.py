@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.compiler import set_stance
 
 from ncsn.checkpoint import TrainedScore, load_score
-from ncsn.checkpoint.hub import outside_cache
+from ncsn.checkpoint.reading import place_of
 from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
@@ -78,7 +78,7 @@ def prepare(config: DictConfig, path: Path, *, beside: bool = False) -> Prepared
             compile_in_place(score.network, cuda_graphs=True)
     if precision.startswith("bf16"):
         round_weights(score.network)
-    place = outside_cache(path)
+    place = place_of(path)
     settings = {
         "checkpoint": place.resolve().name,
         "sha256": sha256(path),

@@ -5,7 +5,7 @@
 All three train for the same time on one core, and draw 500 images each, scored by the Fréchet distance of the data
 set's own classifier to the training images:
 
-    quick    `experiment=quick`, 35 evaluations per image
+    quick    `experiment=quick`, 20 evaluations per image
     course   the network of diffusers' course for MNIST at half its width, with DDPM's noise, AdamW and batches of 64;
              DDIM with 50 steps
     ncsn     `experiment=demo` with Adam, 16 filters and batches of 32, its rate falling to zero in the same time; 97
@@ -38,7 +38,7 @@ from ncsn.evaluation.scores import compute_scores
 
 HERE = Path(__file__).parents[1]
 SAMPLES = 500
-EVALUATIONS = {"quick": 35, "course": 50, "ncsn": 97}  # per image
+EVALUATIONS = {"quick": 20, "course": 50, "ncsn": 97}  # per image
 ON_ONE_CORE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 

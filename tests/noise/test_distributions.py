@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 
 from ncsn import noise
@@ -37,6 +38,20 @@ def test_log_normal_is_the_papers_in_pixels_of_0_to_1() -> None:
     torch.testing.assert_close(noise.LogNormal().sigmas, noise.karras())
 
 
+def test_log_normal_is_exact_far_out() -> None:
+    """The logarithms are SciPy's quantiles; the ends stand for half the distance of two numbers that are drawn."""
+    u = torch.tensor([0, 2**-24, 1e-4, 0.5, 1 - 2**-24, 1 - 2**-30], dtype=torch.float64)
+    expected = torch.from_numpy(scipy.stats.norm.ppf(u.clamp(2**-25, 1 - 2**-25)))
+    log = (2 * noise.LogNormal(mean=0.0, std=1.0).draw(u)).log()
+    torch.testing.assert_close(log, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_vp_may_begin_without_noise() -> None:
+    assert noise.VP(beta_min=0.0).draw(torch.tensor([0.5])).item() == pytest.approx(
+        (math.exp(2.5) - 1) ** 0.5 / 2, rel=1e-4
+    )
+
+
 def test_vp_is_the_linear_schedule_of_ddpm_in_continuous_time() -> None:
     vp = noise.VP()
     t = torch.tensor([0.25, 0.5, 1.0])
@@ -64,9 +79,15 @@ def test_their_ladders_are_ladders(distribution: noise.Distribution) -> None:
     ("kind", "kwargs", "message"),
     [
         (noise.LogNormal, {"std": 0.0}, "std=0.0: must be positive"),
+        (noise.LogNormal, {"std": math.inf}, "std=inf: must be positive"),
+        (noise.LogNormal, {"mean": 80.0, "std": 9.0}, r"goes from σ = [\d.e+-]+ to inf: must be positive and finite"),
+        (noise.LogNormal, {"mean": -80.0, "std": 9.0}, r"goes from σ = 0 to [\d.e+-]+: must be positive and finite"),
         (noise.LogNormal, {"mean": math.nan}, "mean=nan: must be finite"),
         (noise.LogNormal, {"rho": 0.0}, "rho=0.0: must be positive"),
         (noise.VP, {"beta_max": 0.05}, "beta_min=0.1, beta_max=0.05: must be 0 ≤ beta_min < beta_max"),
+        (noise.VP, {"beta_max": 0.1}, "beta_min=0.1, beta_max=0.1: must be"),
+        (noise.VP, {"beta_max": math.inf}, "beta_max=inf: must be"),
+        (noise.VP, {"t_min": 0.0}, "t_min=0.0: must be between 0 and 1"),
         (noise.VP, {"t_min": 1.0}, "t_min=1.0: must be between 0 and 1"),
         (noise.VP, {"num_levels": 1}, "num_levels=1: must be at least 2"),
         (noise.VE, {"num_levels": 1}, "num_levels=1: must be at least 2"),

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import mixture
 import torch
 from common import options, save
 from matplotlib.figure import Figure
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import trange
 
+from ncsn import mixture
 from ncsn.objectives import sliced_score_matching_loss
 from ncsn.random import Draws, key_to_seed
 

@@ -20,13 +20,12 @@ import math
 import time
 from typing import Any, NamedTuple
 
-import mixture
 from common import options, save
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from ncsn import noise
+from ncsn import mixture, noise
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin, Langevin, Sampler
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import fig1
 import fig2
 import fig3
-import mixture
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from ncsn import mixture
 from ncsn.random import Draws
 
 

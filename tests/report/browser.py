@@ -21,7 +21,7 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """One page of a browser that resolves no names; a context manager.
+    """One page of a browser that resolves no names and reaches this machine alone; a context manager.
 
     Attributes:
         complaints: what was printed on the console, errors and warnings of the browser, exceptions.
@@ -39,7 +39,7 @@ class Browser:
             "--disable-dev-shm-usage",
             "--hide-scrollbars",
             "--no-first-run",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             "--remote-debugging-pipe",
             f"--user-data-dir={profile}",
             "about:blank",
@@ -76,13 +76,15 @@ class Browser:
             os.close(self.commands)
             os.close(self.answers)
 
-    def open(self, page: Path, width: int, scheme: str = "light") -> None:
-        """Loads a page into a window of this width, in the light or the dark scheme; forgets what was before."""
+    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
+        """Loads a file or an address into a window of this width, in the light or the dark scheme; forgets what was
+        before.
+        """
         self.complaints, self.requests, self.loaded = [], [], False
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         end = time.monotonic() + SECONDS
         while not self.loaded:
             self._receive(end)
@@ -93,6 +95,44 @@ class Browser:
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def wait(self, script: str, seconds: float = SECONDS) -> Any:
+        """The value of an expression in JavaScript, once it is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < end, f"it is not so after {seconds} s: {script}"
+            time.sleep(0.05)
+        return value
+
+    def click(self, selector: str) -> None:
+        """Presses what a selector finds, by the mouse."""
+        x, y = self.place(selector)
+        self.mouse((x, y))
+
+    def place(self, selector: str, right: float = 0.5, down: float = 0.5) -> tuple[float, float]:
+        """Where in the window an element is, scrolled to: its middle, or these parts of its width and height."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        box = self.wait(
+            f"(() => {{ const e = {found}; e?.scrollIntoView({{block: 'center'}}); "
+            "const b = e?.getBoundingClientRect(); return b?.width && [b.x, b.y, b.width, b.height]; })()"
+        )
+        x, y, width, height = box
+        return x + right * width, y + down * height
+
+    def mouse(self, *places: tuple[float, float]) -> None:
+        """Presses the mouse at the first of these places, moves it over the others, and lets go at the last."""
+        for number, (x, y) in enumerate(places):
+            at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", buttons=int(number > 0), **at)
+            if number == 0:
+                self.call("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **at)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    def upload(self, selector: str, path: Path) -> None:
+        """Chooses a file in a field for files."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def screenshot(self, path: Path) -> None:
         """Writes the whole page as a PNG."""

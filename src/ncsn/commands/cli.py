@@ -43,6 +43,7 @@ COMPOSED = {  # commands with a configuration: conf/<name>.yaml, given to a func
     "sample": "ncsn.commands.sample.sample",
     "evaluate": "ncsn.commands.evaluate.evaluate",
     "noise": "ncsn.commands.noise.show",
+    "studio": "ncsn.commands.studio.studio",
 }
 PLAIN = {  # commands with arguments of their own: a function of their list
     "convert": "ncsn.commands.checkpoint.convert",
@@ -58,6 +59,7 @@ Score-based generative modelling with noise conditional score networks.
   sample     draw samples, or restore images    ncsn sample ckpt=runs/…
   evaluate   score samples                      ncsn evaluate ckpt=runs/…
   noise      choose noise levels for a data set ncsn noise data=cifar10
+  studio     a page to play with, in the browser ncsn studio ckpt=runs/…
   convert    checkpoints from format to format  ncsn convert in.pth out.safetensors
   push       share a checkpoint on the Hub      ncsn push runs/… user/repo
   report     write the report of a run anew     ncsn report runs/…

@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ncsn.errors import DataError
 from ncsn.files import atomically
+from ncsn.report.charts import Chart
 from ncsn.report.diagnostics import diagnostics, neighbours
 from ncsn.report.likelihood import likelihood
 from ncsn.report.numbers import in_digits
@@ -14,9 +16,13 @@ from ncsn.report.scores import checkpoints, scores
 from ncsn.report.training import curves, header, settings
 from ncsn.runs.contents import Contents
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 log = logging.getLogger(__name__)
 
 NAME = "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = {
     "settings": ("Settings", settings),
     "curves": ("Curves", curves),
@@ -60,6 +66,18 @@ def refresh_report(run: Path) -> None:
 
 def render(run: Contents) -> str:
     """The page: plain data, drawn by the templates, which escape all of it."""
+    found = [(key, title, make(run)) for key, (title, make) in SECTIONS.items()]
+    sections = [section for section in found if section[2] is not None]
+    return _environment().get_template("page.html.jinja").render(header=header(run), sections=sections)
+
+
+def render_chart(chart: Chart) -> str:
+    """A chart alone, as HTML that `templates/chart.css` goes with."""
+    drawn: str = _environment().get_template("chart.html.jinja").module.chart(chart)  # type: ignore[attr-defined]
+    return str(drawn)
+
+
+def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only here: commands start sooner without it
 
     environment = Environment(
@@ -71,6 +89,4 @@ def render(run: Contents) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["digits"] = in_digits
-    found = [(key, title, make(run)) for key, (title, make) in SECTIONS.items()]
-    sections = [section for section in found if section[2] is not None]
-    return environment.get_template("page.html.jinja").render(header=header(run), sections=sections)
+    return environment

@@ -35,6 +35,25 @@ def batches_of(task: Task, batch_size: int) -> list[range]:
     return [range(start, min(start + size, task.num_chains)) for start in range(0, task.num_chains, size)]
 
 
+def steps(task: Task, chains: range, draws: Draws) -> Iterator[tuple[Tensor, State | None]]:
+    """The chains of these numbers (B, C, H, W): at their start, with None, and after every step, with its state.
+
+    Args:
+        task: what is drawn; its network is on the device of `draws`.
+        chains: see `batches_of`.
+        draws: every random value comes from there.
+
+    Raises:
+        DivergedError, ValueError, TypeError: see `draw`.
+    """
+    x = task.start(chains, draws)
+    yield x, None
+    score, sigmas = task.score_of(chains, draws), task.score.sigmas.to(draws.device)
+    for state in task.sampler_of(chains, draws)(score, x, sigmas, normal=draws.normal):
+        x = state.x
+        yield x, state
+
+
 def draw(
     task: Task,
     *,
@@ -62,16 +81,8 @@ def draw(
         ValueError, TypeError: the sampler refuses the network or its noise levels.
     """
     batches = batches_of(task, batch_size)
-    sigmas = task.score.sigmas.to(device)
     for number in range(len(batches)) if numbers is None else numbers:
-        chains = batches[number]
-        draws = Draws(seed, "sample", number, device=device)
-        x = task.start(chains, draws)
-        if watch is not None:
-            watch(x, None)
-        score = task.score_of(chains, draws)
-        for state in task.sampler_of(chains, draws)(score, x, sigmas, normal=draws.normal):
-            x = state.x
+        for x, state in steps(task, batches[number], Draws(seed, "sample", number, device=device)):
             if watch is not None:
                 watch(x, state)
         yield number, x

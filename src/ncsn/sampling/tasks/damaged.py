@@ -60,7 +60,7 @@ class Restore(OfImages):
         if isinstance(self.kind, Pairs) and not self.damaged:
             self.came = to_unit_interval(read_damaged(self.score, self.images, self.given))
         with as_config_error("task"):
-            holes = None if self.mask is None else self._holes(self.mask)
+            holes = None if self.mask is None else self.holes(self.mask)
             given = [self._given(number, image[None], holes) for number, image in enumerate(self.original)]
         self.condition = {name: torch.cat([one[name] for one in given]) for name in given[0]}
 
@@ -155,7 +155,7 @@ class Restore(OfImages):
             )
         return given
 
-    def _holes(self, mask: str) -> Tensor:
+    def holes(self, mask: str) -> Tensor:
         """What is missing of each image, bool (N, 1, H, W)."""
         count, _, height, width = self.given.shape
         missing = by_name(mask, self.fraction, self.mask_seed, height, width)

@@ -43,7 +43,13 @@ class LossByLevel(NamedTuple):
 
 @torch.no_grad()
 def loss_by_level(
-    score: Score, images: Tensor, sigmas: Tensor, *, seed: int = 0, device: torch.device | str = "cpu"
+    score: Score,
+    images: Tensor,
+    sigmas: Tensor,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
 ) -> LossByLevel:
     """The loss of a network on images that it was not trained on.
 
@@ -55,9 +61,12 @@ def loss_by_level(
         images: uint8 (N, C, H, W).
         sigmas: the levels, (L,).
         seed: of the noise.
+        progress: show a bar, if it takes more than two seconds.
     """
     loss, size = torch.zeros(2, len(sigmas), dtype=torch.float64)
-    with tqdm(total=len(images) * len(sigmas), desc="Held-out loss", unit="evaluation", delay=2) as bar:
+    with tqdm(
+        total=len(images) * len(sigmas), desc="Held-out loss", unit="evaluation", delay=2, disable=not progress
+    ) as bar:
         for number, batch in enumerate(images.split(BATCH)):
             x = to_unit_interval(batch).to(device)
             z = Draws(seed, "held out", number, device=device).normal(x)

@@ -78,8 +78,8 @@ def tab(networks: Networks, device: Device) -> None:
                 steps = gr.Slider(3, MOST_EVALUATIONS, value=evaluations, step=1, label=EVALUATIONS)
             sides.append([network, sampler, steps])
     with gr.Row(elem_classes="studio"):
-        start = gr.Button("Compare", variant="primary", elem_id="compare-start")
-        stop = gr.Button("Stop", elem_id="compare-stop")
+        start = gr.Button("Compare", variant="primary", elem_id="compare-start", scale=0, min_width=160)
+        stop = gr.Button("Stop", elem_id="compare-stop", scale=0, min_width=120)
     shown = []
     with gr.Row(elem_classes="studio"):
         for number in (1, 2):

@@ -82,7 +82,7 @@ def about(drawn: Drawn | None, number: int) -> str:
         return showing.note("Draw first, then press an image.")
     chain = torch.stack([frame[number] for frame in drawn.frames])
     shown = showing.heading(f"The chain of image {number + 1}")
-    shown += showing.tiles(chain, drawn.levels, columns=len(chain))
+    shown += showing.row(chain, drawn.levels)
     shown += showing.heading("The training images nearest to it")
     if drawn.network.data is None:
         return shown + showing.note(
@@ -91,7 +91,7 @@ def about(drawn: Drawn | None, number: int) -> str:
     training = drawn.network.training_data().images("train")
     found = nearest(chain[-1:], training, min(NEIGHBOURS, len(training)))
     distances = [f"{distance / 255:.2f}" for distance in found.distances[0].tolist()]
-    shown += showing.tiles(training[found.indices[0]], distances, columns=len(distances))
+    shown += showing.row(training[found.indices[0]], distances)
     return shown + showing.note(
         f"Of {len(training):,}. The numbers are distances: the root of the sum over all pixels of squared "
         "differences. A network that had learned its training images by heart would draw copies."
@@ -119,8 +119,8 @@ def tab(networks: Networks, device: Device, ckpt: str) -> None:
             )
             settings = Settings(network, most_images(network))
             with gr.Row():
-                start = gr.Button("Draw", variant="primary", elem_id="draw-start")
-                stop = gr.Button("Stop", elem_id="draw-stop")
+                start = gr.Button("Draw", variant="primary", elem_id="draw-start", min_width=120)
+                stop = gr.Button("Stop", elem_id="draw-stop", min_width=120)
         with gr.Column(scale=2, min_width=320):
             level = gr.HTML(elem_id="draw-noise")
             shown = pictures("draw-pictures")

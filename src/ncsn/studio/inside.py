@@ -120,11 +120,11 @@ def losses(network: Network) -> Iterator[str]:
     levels = network.score.sigmas
     images = network.training_data().images("val")[:LOOKED_AT]
     places = torch.linspace(0, len(levels) - 1, min(MOST_LEVELS, len(levels))).round().long()
-    found: list[tuple[float, float, float]] = []
+    given, found = _score_of(network, images), list[tuple[float, float, float]]()
     with RUNNING:
         for place in places.tolist():
             level = levels[place : place + 1]
-            loss = loss_by_level(_score_of(network, images), images, level, device=network.device)
+            loss = loss_by_level(given, images, level, device=network.device, progress=False)
             found.append((float(level), loss.twice_the_loss_per_dim[0], loss.squared_score_per_dim[0]))
             yield _chart(found, len(images))
 
@@ -168,10 +168,10 @@ def tab(networks: Networks, device: Device) -> None:
             field = gr.HTML(plane(SIGMA_MIN, arrows=True), elem_id="field")
     gr.HTML(showing.heading("Why annealing works") + showing.note(OF_ANNEALING))
     with gr.Row(elem_classes="studio"):
-        steps = gr.Slider(10, 200, value=100, step=10, label="Steps per level, of 10", min_width=160)
+        steps = gr.Slider(10, 200, value=100, step=10, label="Steps per level", min_width=160)
         seed = seed_field()
-        start = gr.Button("Run both", variant="primary", elem_id="toy-start", min_width=120)
-        stop = gr.Button("Stop", elem_id="toy-stop", min_width=120)
+        start = gr.Button("Run both", variant="primary", elem_id="toy-start", scale=0, min_width=160)
+        stop = gr.Button("Stop", elem_id="toy-stop", scale=0, min_width=120)
     with gr.Row(elem_classes="studio"):
         with gr.Column(min_width=300):
             plain = gr.HTML(elem_id="toy-langevin")
@@ -182,8 +182,8 @@ def tab(networks: Networks, device: Device) -> None:
         + showing.note("Measured on images that it has not seen in training; the noise is the same at all levels.")
     )
     with gr.Row(elem_classes="studio"):
-        measure = gr.Button("Measure", variant="primary", elem_id="loss-start", min_width=120)
-        halt = gr.Button("Stop", elem_id="loss-stop", min_width=120)
+        measure = gr.Button("Measure", variant="primary", elem_id="loss-start", scale=0, min_width=160)
+        halt = gr.Button("Stop", elem_id="loss-stop", scale=0, min_width=120)
     chart = gr.HTML(elem_id="loss")
 
     def run(steps: int, seed: int) -> Iterator[tuple[str, str]]:

@@ -117,10 +117,10 @@ def tab(networks: Networks, device: Device) -> None:
                     "One the network draws", size="sm", min_width=120, visible=network.draws, elem_id="restore-own"
                 )
             hole = gr.Radio(HOLES, label="Or paint for me", visible=choices[first].paints, elem_id="restore-hole")
-            choice = gr.Radio(list(choices), value=first, label="What to do", elem_id="restore-choice")
+            choice = gr.Dropdown(list(choices), value=first, label="What to do", elem_id="restore-choice")
             with gr.Row():
-                start = gr.Button("Restore", variant="primary", elem_id="restore-start")
-                stop = gr.Button("Stop", elem_id="restore-stop")
+                start = gr.Button("Restore", variant="primary", elem_id="restore-start", min_width=120)
+                stop = gr.Button("Stop", elem_id="restore-stop", min_width=120)
             with gr.Accordion("Settings", open=False):
                 sampler = SamplerSettings(network, held=network.draws)
                 with gr.Row():
@@ -197,4 +197,4 @@ def completions(moment: Moment, beside: dict[str, Tensor]) -> str:
     names = {"measured": "given", "original": "as it was"}
     row = [(names[name], images[0]) for name, images in beside.items()]
     row[1:1] = [(f"{number}", x) for number, x in enumerate(moment.x.float().cpu(), 1)]
-    return showing.tiles(torch.stack([x for _, x in row]), [name for name, _ in row], columns=min(len(row), 4))
+    return showing.row(torch.stack([x for _, x in row]), [name for name, _ in row], "8rem")

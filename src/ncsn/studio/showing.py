@@ -23,28 +23,36 @@ def data_uri(image: Tensor) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def tiles(images: Tensor, captions: Sequence[str] = (), *, pressed: bool = False, columns: int | None = None) -> str:
-    """Images (N, C, H, W) side by side.
+def tiles(images: Tensor, *, pressed: bool = False, columns: int | None = None) -> str:
+    """Images (N, C, H, W) on a grid.
 
     Args:
         images: uint8, or with values around [0, 1].
-        captions: one for each; or none.
         pressed: each is a button, which says its number when it is pressed.
         columns: None for a square.
     """
-    if images.is_floating_point():
-        images = bytes_of(images)
     columns = columns or isqrt(len(images) - 1) + 1
     shown = []
-    for number, image in enumerate(images):
-        caption = captions[number] if captions else ""
-        text = html.escape(caption or f"image {number + 1}")
-        tile = f'<img src="{data_uri(image)}" alt="{text}">'
+    for number, address in enumerate(_addresses(images)):
+        tile = f'<img src="{address}" alt="image {number + 1}">'
         if pressed:
             title = f"image {number + 1}: its chain and its nearest training images"
             tile = f'<button type="button" data-number="{number}" title="{title}">{tile}</button>'
-        shown.append(f"<figure>{tile}{f'<figcaption>{text}</figcaption>' if caption else ''}</figure>")
+        shown.append(f"<figure>{tile}</figure>")
     return f'<div class="tiles" style="--columns: {columns}">{"".join(shown)}</div>'
+
+
+def row(images: Tensor, captions: Sequence[str], width: str = "5rem") -> str:
+    """Images as `tiles` has them, side by side in lines of the width of the page, with a caption each."""
+    shown = (
+        f'<figure><img src="{address}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+        for address, caption in zip(_addresses(images), map(html.escape, captions), strict=True)
+    )
+    return f'<div class="tiles row" style="--width: {width}">{"".join(shown)}</div>'
+
+
+def _addresses(images: Tensor) -> list[str]:
+    return [data_uri(image) for image in (bytes_of(images) if images.is_floating_point() else images)]
 
 
 def noise(moment: Moment, sigmas: Tensor) -> str:

@@ -87,8 +87,7 @@ class Studio:
                 state_session_capacity=SESSIONS,
                 app_kwargs={"middleware": [Middleware(NoFiles)]},
                 theme=theme(),
-                css=css(),
-                head='<meta name="referrer" content="no-referrer">',
+                head=f'<meta name="referrer" content="no-referrer"><style>{css()}</style>',  # `css=` rewrites selectors
             )
         except OSError as error:
             raise ConfigError(

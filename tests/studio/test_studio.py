@@ -1,0 +1,200 @@
+"""What the studio shows, without a browser: the samples of `ncsn sample`, restorations, neighbours, comparisons."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from composing import composed
+from torch import Tensor
+
+from ncsn import mixture
+from ncsn.config import build
+from ncsn.errors import ConfigError
+from ncsn.samplers import num_evaluations
+from ncsn.studio import compare, draw, given, inside, restore, samplers, showing
+from ncsn.studio.live import RUNNING, bytes_of
+from ncsn.studio.networks import Network, Networks, device_of
+
+Make = Callable[..., Networks]
+DPM = "DPM-Solver++(2M)"
+
+
+@pytest.fixture(scope="module")
+def plain(networks: Make) -> Network:
+    return networks().first
+
+
+@pytest.fixture(scope="module")
+def labelled(networks: Make) -> Network:
+    return networks("condition=label").first
+
+
+@pytest.fixture(scope="module")
+def palette(networks: Make) -> Network:
+    return networks("condition=multitask", "condition.damages=[inpaint,jpeg]").first
+
+
+def last(moments: Any) -> Any:
+    *_, end = moments
+    return end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [DPM, "Heun (EDM)", "Annealed Langevin (Algorithm 1)"])
+def test_it_draws_what_the_command_beneath_draws(
+    labelled: Network, name: str, call: Any, tmp_path: Path, networks: Make
+) -> None:
+    ckpt = str(networks("condition=label").paths[labelled.name])
+    settings = (name, 7, 3, 5, "2", 1.5)
+    moment, drawn = last(draw.draw(labelled, *settings))
+    command = shlex.split(" ".join(draw.terminal(ckpt, labelled, *settings)))
+    call(*command[1:], f"out={tmp_path}", "trainer.accelerator=cpu", cwd=tmp_path)
+    samples = np.load(tmp_path / "samples.npz")["arr_0"]
+    assert np.array_equal(bytes_of(moment.x).permute(0, 2, 3, 1), samples)
+    assert torch.equal(drawn.frames[-1], bytes_of(moment.x))
+
+
+@pytest.mark.parametrize("name", samplers.CHOICES)
+def test_a_sampler_keeps_to_its_evaluations_and_is_that_of_the_command_line(name: str, plain: Network) -> None:
+    levels = len(plain.score.sigmas)
+    for evaluations in (3, 10, 101):
+        sampler = samplers.sampler_of(plain.score, name, evaluations)
+        least = evaluations // 2 if name == "Predictor–corrector" else evaluations - 1
+        assert least <= num_evaluations(sampler, levels) <= max(evaluations, 4)
+        overrides = samplers.overrides_of(plain.score, name, evaluations)
+        config = composed(" ".join(["ckpt=none", *overrides]), "sample")
+        assert build(config.sampler, "sampler") == sampler
+
+
+def test_work_ends_where_nobody_looks_any_more(plain: Network) -> None:
+    chains = draw.draw(plain, DPM, 400, 2, 0, "any", 1.0)
+    next(chains)
+    assert RUNNING.count == 1
+    chains.close()
+    assert RUNNING.count == 0
+
+
+def test_an_image_has_a_chain_and_neighbours(plain: Network) -> None:
+    _, drawn = last(draw.draw(plain, DPM, 20, 2, 0, "any", 1.0))
+    assert len(drawn.frames) == draw.FRAMES + 1
+    training = plain.training_data().images("train")
+    drawn.frames[-1] = training[[7, 9]].clone()
+    shown = draw.about(drawn, 1)
+    assert showing.data_uri(training[9]) in shown
+    assert ">0.00<" in shown
+    assert "Draw first" in draw.about(None, 0)
+    assert "Draw first" in draw.about(drawn, 2)
+
+
+def test_training_images_that_are_not_here_are_said_to_be_missing_and_not_fetched(
+    plain: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from ncsn.data import mnist
+
+    monkeypatch.setattr(mnist, "fetch", lambda *_: pytest.fail("downloads"))
+    data = {"_target_": "ncsn.data.MNIST", "root": str(tmp_path / "none")}
+    away = Network("away", replace(plain.score, config=plain.score.config | {"data": data}), plain.device)
+    _, drawn = last(draw.draw(away, DPM, 3, 1, 0, "any", 1.0))
+    assert "not on this machine" in draw.about(drawn, 0)
+    for of_data in (lambda: restore.one_of_the_data_set(away), lambda: next(inside.losses(away))):
+        with pytest.raises(ConfigError, match="not on this machine.*data.root=FOLDER"):
+            of_data()
+
+
+def image_and_hole(network: Network) -> tuple[Tensor, Tensor]:
+    pixels = network.given_images()[:1].clone()
+    hole = torch.zeros(pixels.shape[-2:], dtype=torch.bool)
+    hole[2:5, 2:6] = True
+    return pixels, hole
+
+
+@pytest.mark.parametrize("kind", ["plain", "labelled", "palette"])
+def test_known_pixels_stay_and_completions_differ(kind: str, request: pytest.FixtureRequest) -> None:
+    network = request.getfixturevalue(kind)
+    pixels, hole = image_and_hole(network)
+    for words, choice in given.choices(network).items():
+        moment, beside = last(restore.restore(network, words, pixels, hole, DPM, 6, 2, 0, "any", 1.0))
+        found = bytes_of(moment.x)
+        assert len(found) == (2 if choice.samples else 1)
+        assert torch.equal(bytes_of(beside["original"]), pixels)
+        if choice.paints:
+            assert torch.equal(found[:, :, ~hole], pixels.expand_as(found)[:, :, ~hole])
+            assert not torch.equal(found[0], found[1])
+            assert bool((bytes_of(beside["measured"])[0, 0][hole] == 128).all())
+
+
+@pytest.mark.parametrize(("fill", "expected"), [(False, "Nothing is painted"), (True, "All of the image is painted")])
+def test_a_hole_that_says_nothing_is_refused(plain: Network, palette: Network, fill: bool, expected: str) -> None:
+    for network in (plain, palette):
+        pixels, hole = image_and_hole(network)
+        with pytest.raises(ConfigError, match=expected):
+            next(restore.restore(network, given.PAINT, pixels, hole.fill_(fill), DPM, 6, 2, 0, "any", 1.0))
+
+
+def test_what_was_painted_comes_back_and_anything_else_is_refused(plain: Network) -> None:
+    pixels, hole = image_and_hole(plain)
+    sheet = restore.sheet(pixels, hole)
+    assert torch.equal(restore.painted_on(sheet, *hole.shape), hole)
+    for wrong in (None, {}, {"hole": 7}, {"hole": "01"}, {"hole": "2" * hole.numel()}):
+        with pytest.raises(ConfigError, match="did not arrive"):
+            restore.painted_on(wrong, *hole.shape)
+
+
+def test_networks_that_restore_do_not_draw(palette: Network) -> None:
+    assert not palette.draws
+    with pytest.raises(ConfigError, match="draws none without a damaged one"):
+        next(draw.draw(palette, DPM, 3, 1, 0, "any", 1.0))
+
+
+def test_two_networks_draw_from_one_seed(networks: Make) -> None:
+    of_run = networks("condition=label", against=None)
+    earlier = of_run.load(of_run.names[1])
+    assert "step 2" in earlier.name
+    sides = ((of_run.first, DPM, 5), (earlier, DPM, 5))
+    left, right = last(compare.compare(sides, 2, 0, "any", 1.0))
+    assert left.is_last
+    assert right.is_last
+    assert not torch.equal(left.x, right.x)
+    assert "0.000 on average" in compare.difference(left, left)
+    (one, other) = last(compare.compare((sides[0], sides[0]), 2, 0, "3", 1.0))
+    assert torch.equal(one.x, other.x)
+    with pytest.raises(ConfigError, match="no such network"):
+        of_run.load("/etc/passwd")
+
+
+def test_chains_in_the_toy_show_what_annealing_is_for() -> None:
+    *_, (plain, annealed) = inside.chains(seed=0, steps_per_level=100)
+    shares = [float(text.split("<b>")[-1].split("%")[0]) / 100 for text in (plain, annealed)]
+    assert abs(shares[0] - 0.5) < 0.1  # half of the starts lie on the side of the small mode
+    assert abs(shares[1] - mixture.WEIGHTS[0]) < 0.07
+    assert "step 1,000 of 1,000" in annealed
+
+
+def test_the_field_of_the_toy_follows_the_noise() -> None:
+    fields = [inside.plane(sigma, arrows=True) for sigma in (1.0, 20.0)]
+    assert fields[0] != fields[1]
+    assert all(field.count("l") > 2 * inside.ARROWS**2 for field in fields)
+
+
+@pytest.mark.parametrize("kind", ["plain", "palette"])
+def test_the_loss_comes_level_by_level(kind: str, request: pytest.FixtureRequest) -> None:
+    *some, whole = inside.losses(request.getfixturevalue(kind))
+    assert len(some) + 1 == min(inside.MOST_LEVELS, len(request.getfixturevalue(kind).score.sigmas))
+    assert whole.count("<circle") > some[0].count("<circle") > 0
+    assert "2 × loss" in whole
+
+
+def test_a_device_that_is_not_here_is_named() -> None:
+    with pytest.raises(ConfigError, match="device=cuda:77: no such device here"):
+        device_of("cuda:77")
+
+
+def test_text_of_others_is_text() -> None:
+    for shown in (showing.note("<script>"), showing.heading("<b>"), showing.command(["<i>"])):
+        assert not {"<script>", "<b>", "<i>"} & {shown[i : i + 8] for i in range(len(shown))}
+        assert "&lt;" in shown

@@ -11,7 +11,7 @@ import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
 CORE = ["score", "conditions", "damage", "noise", "objectives", "energy", "random", "flow", "likelihood"]
-CORE += ["bound", "samplers", "restoration", "networks"]
+CORE += ["mixture", "bound", "samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {
     *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),
     *("torchvision", "sklearn", "torchmetrics", "torch_fidelity", "PIL", "matplotlib", "tensorboard"),
@@ -88,7 +88,7 @@ ROOMS = [
     "sampling",
     "evaluation",
 ]
-ROOMS += ["training", "report", "commands", "__main__"]  # each imports only what stands before it
+ROOMS += ["training", "report", "studio", "commands", "__main__"]  # each imports only what stands before it
 
 
 def test_data_flows_one_way() -> None:

@@ -37,7 +37,8 @@ def test_the_wheel_holds_modules_configurations_and_data_once_and_nothing_else(
     package = root / "src" / "ncsn"
     expected = [f"ncsn/{path.relative_to(package)}" for path in package.rglob("*.py")]
     expected += [f"ncsn/conf/{path.relative_to(root / 'conf')}" for path in (root / "conf").rglob("*.yaml")]
-    data = [path for path in package.rglob("*") if path.suffix in (".css", ".jinja", ".md", ".safetensors", ".typed")]
+    kinds = (".css", ".html", ".jinja", ".js", ".md", ".safetensors", ".typed")
+    data = [path for path in package.rglob("*") if path.suffix in kinds]
     expected += [f"ncsn/{path.relative_to(package)}" for path in data]
     held = [name for name in wheel.namelist() if ".dist-info/" not in name]
     assert sorted(held) == sorted(expected)

@@ -38,6 +38,7 @@ def studio(config: DictConfig) -> None:
     from ncsn.studio.networks import Networks, device_of
     from ncsn.studio.page import Studio
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # which tells of every request
     device = device_of(config.device)
     networks = Networks(config, device)
     at_once = config.at_once or (1 if device.type == "cpu" else 2)

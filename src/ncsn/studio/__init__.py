@@ -7,7 +7,10 @@ Nothing leaves the machine: no telemetry, no fonts or scripts from elsewhere. Wh
 """
 
 import os
+import warnings
 
 # Before Gradio is imported, which reads them.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="gradio")  # its use of pandas

@@ -87,7 +87,7 @@ class Studio:
                 state_session_capacity=SESSIONS,
                 app_kwargs={"middleware": [Middleware(NoFiles)]},
                 theme=theme(),
-                head=f'<meta name="referrer" content="no-referrer"><style>{css()}</style>',  # `css=` rewrites selectors
+                head=f'<meta name="referrer" content="no-referrer"><style>{css()}</style>',  # as it stands
             )
         except OSError as error:
             raise ConfigError(

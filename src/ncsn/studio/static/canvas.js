@@ -2,6 +2,7 @@
 const find = name => element.querySelector(name);
 const image = find('.image'), hole = find('.hole'), paper = find('.paper');
 const brush = find('.brush input'), erase = find('.erase'), chooser = find('.upload input');
+const paint = hole.getContext('2d', {willReadFrequently: true});
 let painting = false, last = null;
 
 // What Python says.
@@ -17,16 +18,16 @@ function show() {
   const picture = new Image();
   picture.onload = () => image.getContext('2d').drawImage(picture, 0, 0);
   picture.src = value.image;
-  const pixels = hole.getContext('2d').createImageData(value.width, value.height);
+  const pixels = paint.createImageData(value.width, value.height);
   for (let i = 0; i < value.hole.length; i++) {
     if (value.hole[i] === '1') pixels.data.set([232, 121, 32, 190], 4 * i);
   }
-  hole.getContext('2d').putImageData(pixels, 0, 0);
+  paint.putImageData(pixels, 0, 0);
 }
 
 // What Python is told.
 function tell() {
-  const alpha = hole.getContext('2d').getImageData(0, 0, hole.width, hole.height).data;
+  const alpha = paint.getImageData(0, 0, hole.width, hole.height).data;
   let text = '';
   for (let i = 3; i < alpha.length; i += 4) text += alpha[i] ? '1' : '0';
   props.value = {...props.value, hole: text};
@@ -38,14 +39,14 @@ function place(event) {
 }
 
 function dab(x, y) {
-  const context = hole.getContext('2d'), radius = brush.value / 2;
+  const radius = brush.value / 2;
   for (let row = Math.floor(y - radius); row <= y + radius; row++) {
     for (let column = Math.floor(x - radius); column <= x + radius; column++) {
       if (Math.hypot(column + 0.5 - x, row + 0.5 - y) > Math.max(radius, 0.71)) continue;
-      context.clearRect(column, row, 1, 1);
+      paint.clearRect(column, row, 1, 1);
       if (erase.getAttribute('aria-pressed') === 'true') continue;
-      context.fillStyle = 'rgba(232, 121, 32, 0.75)';
-      context.fillRect(column, row, 1, 1);
+      paint.fillStyle = 'rgba(232, 121, 32, 0.75)';
+      paint.fillRect(column, row, 1, 1);
     }
   }
 }
@@ -77,7 +78,7 @@ erase.addEventListener('click', () => {
 });
 find('.clear').addEventListener('click', () => {
   if (!props.value) return;
-  hole.getContext('2d').clearRect(0, 0, hole.width, hole.height);
+  paint.clearRect(0, 0, hole.width, hole.height);
   tell();
 });
 

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ncsn.studio import showing
-from ncsn.studio.draw import columns_of, generate, most_images
+from ncsn.studio.draw import generate, most_images
 from ncsn.studio.live import Moment, bytes_of, moments, seldom
 from ncsn.studio.networks import Network, Networks
 from ncsn.studio.samplers import CHOICES, MOST_EVALUATIONS, TRAINED, names, suggested
@@ -99,7 +99,7 @@ def tab(networks: Networks, device: Device) -> None:
                     if moment is None:
                         found += ["", ""]
                         continue
-                    found += [showing.tiles(moment.x, columns=columns_of(network, label))]
+                    found += [showing.tiles(moment.x)]
                     found += [showing.noise(moment, network.score.sigmas)]
                 left, right = moments
                 done = left is not None and right is not None and left.is_last and right.is_last

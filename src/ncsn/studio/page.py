@@ -119,6 +119,7 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The page's own rules, and those of the charts of a report within their element."""
+    """The page's own rules, and those of the charts of a report."""
     charts = (report.TEMPLATES / "chart.css").read_text("utf-8")
-    return f"{(STATIC / 'studio.css').read_text('utf-8')}\n.from-report {{\n{charts}}}\n"
+    own = (STATIC / "studio.css").read_text("utf-8")
+    return f".gradio-container.gradio-container.gradio-container {{\n{own}\n.from-report {{\n{charts}}}\n}}\n"

@@ -37,7 +37,7 @@ class Studio:
         """The page, not yet served."""
         device = Device(self.at_once)
         # No cache of files: pictures travel within the page, and uploads stay in memory.
-        with gr.Blocks(title="NCSN studio", analytics_enabled=False) as blocks:
+        with gr.Blocks(title="NCSN studio", analytics_enabled=False, fill_width=True) as blocks:
             gr.HTML(header(self.networks.first), elem_id="header")
             with gr.Tabs():
                 with gr.Tab("Draw", id="draw"):
@@ -103,7 +103,7 @@ def header(network: Network) -> str:
     channels, height, width = score.image_shape
     kind = "draws images" if network.draws else "restores damaged images"
     parts = [
-        f"{sum(p.numel() for p in score.network.parameters()) / 1e6:.1f} million parameters",
+        f"{sum(p.numel() for p in score.network.parameters()):,} parameters",
         f"{width} × {height} × {channels} pixels",
         f"{len(score.sigmas)} noise levels from {float(score.sigmas[0]):.3g} to {float(score.sigmas[-1]):.2g}",
         f"{score.step:,} steps of training" if score.step else "",

@@ -43,6 +43,14 @@ def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
         yield browser
 
 
+@pytest.fixture
+def slow(studio: Studio) -> Iterator[None]:
+    """500 evaluations take 15 seconds or more."""
+    hook = studio.networks.first.score.network.register_forward_pre_hook(lambda *_: time.sleep(0.03))
+    yield
+    hook.remove()
+
+
 def go_to(page: Browser, tab: str) -> None:
     tabs = "[...document.querySelectorAll('button[role=tab]')].filter(e => e.offsetWidth)"
     found = f"{tabs}.find(e => e.textContent.trim() == '{tab}')"
@@ -77,10 +85,12 @@ def test_it_draws_and_shows_a_chain_when_an_image_is_pressed(page: Browser) -> N
     page.wait("document.body.textContent.includes('The training images nearest to it')")
 
 
+@pytest.mark.usefixtures("slow")
 def test_drawing_stops_on_the_server_when_the_page_asks(page: Browser) -> None:
     ask_for(page, 500)
     page.click("#draw-start")
-    wait_for(lambda: RUNNING.count == 1)
+    page.wait("document.querySelector('#draw-noise').textContent.includes('of 500')")
+    assert RUNNING.count == 1
     page.click("#draw-stop")
     wait_for(lambda: RUNNING.count == 0)
     assert not page.evaluate(is_done("draw-noise"))
@@ -145,6 +155,7 @@ def test_on_a_phone_all_tabs_are_there_and_nothing_sticks_out(page: Browser, add
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.usefixtures("slow")
 def test_work_ends_when_the_page_is_closed(address: str, tmp_path: Path) -> None:
     executable = find_browser()
     if executable is None:

@@ -112,15 +112,22 @@ def test_the_card_says_licence_data_scores_papers_and_how_to_use_it(
     assert "click" not in card.content
 
 
-@pytest.mark.parametrize("name", ["ncsn_mnist", "ddpm"])
-def test_what_the_card_says_in_python_runs(hub: Repositories, name: str) -> None:
-    path = HERE / name if name == "ddpm" else reference(name)
+@pytest.mark.parametrize(
+    ("name", "sampler", "lines"),
+    [
+        ("ncsn_mnist", "AnnealedLangevin(steps_per_level=1, ", 5),
+        ("ddpm", "DDPM(steps=2, ", 5),
+        ("builtin:mnist", "DPMSolverPP(", 6),
+    ],
+)
+def test_what_the_card_says_in_python_runs(hub: Repositories, name: str, sampler: str, lines: int) -> None:
+    path = name if "builtin" in name else HERE / name if name == "ddpm" else reference(name)
     load_score(path).push_to_hub("me/repo")
     (code,) = re.findall(r"```python\n(.*?)```", hub["me/repo"]["README.md"].decode(), re.DOTALL)
-    assert len(re.findall(r"^\S|^    ", code, re.MULTILINE)) == 5
-    setting = {"ncsn_mnist": "AnnealedLangevin(steps_per_level=1, ", "ddpm": "DDPM(steps=2, "}[name]
+    assert len(re.findall(r"^\S|^    ", code, re.MULTILINE)) == lines
+    few = code.replace(sampler.partition("(")[0] + "(", sampler).replace("(16", "(2").replace("steps=20", "steps=2")
     values: dict[str, torch.Tensor] = {}
-    exec(code.replace(setting.partition("(")[0] + "(", setting).replace("(16,", "(2,"), values)
+    exec(few, values)
     assert values["x"].shape == (2, *load_score(path).image_shape)
     assert values["x"].isfinite().all()
 
@@ -147,6 +154,10 @@ def test_pretrained_networks_go_both_ways(hub: Repositories, tmp_path: Path) -> 
     ):
         assert (loaded.config, loaded.step, loaded.weights) == (score.config, score.step, score.weights)
         torch.testing.assert_close(loaded(x, sigma), score(x, sigma), rtol=0, atol=0)
+
+
+def test_a_network_of_the_package_is_pretrained_as_well() -> None:
+    assert TrainedScore.from_pretrained("builtin:mnist").image_shape == (1, 28, 28)
 
 
 def test_a_licence_that_is_none_is_refused_before_anything_is_uploaded(hub: Repositories) -> None:

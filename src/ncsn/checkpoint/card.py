@@ -207,11 +207,12 @@ def _usage(score: "TrainedScore", address: str) -> str:
     if options.startswith(" task") or found is None:
         return terminal
     sampler, call = found
-    given = "score"
     lines = ["import ncsn, torch", "", f'score = ncsn.load_score("{address}")']
+    given = "score"
     if isinstance(score.condition, Label):
-        lines.append(f"label = torch.arange(16) % {score.condition.num_classes}")
-        given = "ncsn.Given(score, score.condition.of(label))"
+        given = "given"
+        classes = score.condition.num_classes
+        lines.append(f"given = ncsn.Given(score, score.condition.of(torch.arange(16) % {classes}))")
     lines += [
         f"x = {_start(sampler)}",
         f"for state in {call}({given}, x, score.sigmas):",

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ncsn.checkpoint import hub
+from ncsn.checkpoint import builtin, hub
 from ncsn.errors import DataError
 from ncsn.files import write_text
 
@@ -46,7 +46,7 @@ class Pretrained:
         from ncsn.checkpoint.score import load_score
 
         place = str(pretrained_model_name_or_path)
-        if os.path.exists(os.path.expanduser(place)):
+        if builtin.is_address(place) or os.path.exists(os.path.expanduser(place)):
             return load_score(place, **load)
         address = place if hub.is_address(place) else hub.SCHEME + place
         options = {"revision": revision, "token": token, "cache_dir": cache_dir}

@@ -29,8 +29,8 @@ _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pyto
 def resolve(path: str | Path) -> Path:
     """The checkpoint file that a path means: itself, or the newest good one of a run.
 
-    Of a folder that diffusers or `save_pretrained` wrote it is the file of the weights; hf://… is downloaded; builtin:…
-    is here.
+    Of a folder that diffusers or `save_pretrained` wrote it is the file of the weights; hf://… is downloaded;
+    builtin:… is here.
 
     Raises:
         DataError: there is none.

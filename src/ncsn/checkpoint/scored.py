@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ncsn.checkpoint.reading import place_of
 from ncsn.files import sha256
 from ncsn.runs.contents import Evaluation, Samples, check_picture, read_samples
 from ncsn.runs.folder import Run
@@ -36,7 +37,7 @@ class Drawn:
             DataError: a record or a picture is damaged.
         """
         run = Run.of(checkpoint)
-        place = checkpoint.absolute().parent if run is None else run.path
+        place = place_of(checkpoint).absolute().parent if run is None else run.path
         identity = (sha256(checkpoint), score.weights)
 
         def is_of(record: dict[str, Any]) -> bool:

@@ -66,7 +66,9 @@ class _Device(TorchDispatchMode):
             self.asked += 1
             kind = args[0].dtype
             return True if kind == torch.bool else 1 / (1 + 0.01 * self.asked) if kind.is_floating_point else 0
-        if torch.is_inference_mode_enabled() and func.namespace == "aten":  # which leaves it to kernels to take an operation apart
+        if (
+            torch.is_inference_mode_enabled() and func.namespace == "aten"
+        ):  # which leaves it to kernels to take an operation apart
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:

@@ -235,7 +235,7 @@ def main() -> None:
     share = 1.0 if real else given.minutes / 6  # of the times of the parts
 
     def left(most: float) -> float:
-        return max(min(most * share, WHOLE - (time.monotonic() - start) / 60), 1)
+        return max(min(most * share, WHOLE - (time.monotonic() - start) / 60), 2)
 
     name = torch.cuda.get_device_name() if real else "CPU"
     found: dict[str, Any] = {"device": name, "minutes": given.minutes, "speed": [], "mnist": {}}
@@ -248,7 +248,7 @@ def main() -> None:
     print("speed", flush=True)
     results = ROOT / "benchmarks" / "results" if real else out
     for benchmark in ("training", "sampling"):
-        arguments = [f"benchmarks/{benchmark}.py", "--rounds", "5" if real else "1"]
+        arguments = [f"benchmarks/{benchmark}.py", "--rounds", "5" if real else "2"]
         if command(arguments, out / "speed.log", left(SPEED / 2), BENCHMARK_RESULTS=str(results)):
             found["speed"].append(str(results / f"{benchmark}_{given.device}.json"))
     path = report(out, found)

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo figures bench test test-fast campaign lint format clean
+.PHONY: help setup demo figures bench gpu test test-fast campaign lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,6 +36,11 @@ BENCHMARKS := training sampling data evaluation growth devices profiles startup
 bench: setup  ## all benchmarks, and their tables in docs/performance.md (long on a CPU: most of it is compiling)
 	set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python benchmarks/$$benchmark.py; done
 	$(BIN)/python benchmarks/show.py
+
+GPU := --minutes 6
+
+gpu: setup  ## what there is to do on a machine with a GPU, in 25 minutes: correctness, speed, MNIST by the paper
+	$(BIN)/python benchmarks/gpu.py $(GPU)
 
 # A worker takes a whole file, so that its fixtures are made once; in the order of the folders, the slow ones come first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

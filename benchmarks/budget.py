@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from harness import save
-from torch.nn.functional import mse_loss, pad
+from peers import Course
 
 from ncsn.data import ImageDataModule
 from ncsn.evaluation.classifier import Classifier
@@ -42,10 +41,10 @@ EVALUATIONS = {"quick": 20, "course": 50, "ncsn": 97}  # per image
 ON_ONE_CORE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def ours(folder: Path, options: list[str]) -> tuple[int, Path]:
+def ours(folder: Path, options: list[str], samples: int = SAMPLES) -> tuple[int, Path]:
     """Trains and samples with the project's own commands: steps taken, and the samples."""
     run(["train.py", *options, f"hydra.run.dir={folder}"])
-    run(["sample.py", f"ckpt={folder}", f"num_samples={SAMPLES}", "format=npz", f"out={folder}/drawn"])
+    run(["sample.py", f"ckpt={folder}", f"num_samples={samples}", "format=npz", f"out={folder}/drawn"])
     step = max(int(path.stem[5:]) for path in (folder / "checkpoints").glob("step_*.ckpt"))
     return step, next((folder / "drawn").glob("*.npz"))
 
@@ -57,42 +56,11 @@ def run(command: list[str]) -> None:
 def course(folder: Path, data: ImageDataModule, seconds: float) -> tuple[int, Path]:
     """diffusers' course network, trained as the course does."""
     torch.manual_seed(0)
-    images = data.images("train")[:]
-    width = {28: 32}.get(
-        data.image_size, data.image_size
-    )  # padded as networks of 32 pixels often see it, which costs it some speed
-    margin = (width - data.image_size) // 2
-    network = UNet2DModel(
-        sample_size=width,
-        in_channels=data.channels,
-        out_channels=data.channels,
-        layers_per_block=2,
-        block_out_channels=(16, 32, 32),
-        norm_num_groups=16,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    )
-    scheduler, optimizer = DDPMScheduler(1000), torch.optim.AdamW(network.parameters(), lr=1e-3)
-    step, start = 0, time.monotonic()
+    peer, step, start = Course(data.images("train")[:]), 0, time.monotonic()
     while time.monotonic() - start < seconds:
-        x = images[torch.randint(len(images), (64,))] / 127.5 - 1
-        x = pad(x, (margin,) * 4, value=-1.0)
-        noise, t = torch.randn_like(x), torch.randint(1000, (len(x),))
-        loss = mse_loss(network(scheduler.add_noise(x, noise, t), t).sample, noise)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        peer.step()
         step += 1
-    ddim = DDIMScheduler.from_config(scheduler.config)
-    ddim.set_timesteps(50)
-    drawn = []
-    with torch.no_grad():
-        for x in torch.randn(SAMPLES, data.channels, width, width).split(100):
-            for t in ddim.timesteps:
-                x = ddim.step(network(x, t).sample, t, x).prev_sample
-            drawn.append(x[..., margin : width - margin, margin : width - margin])
-    pixels = (127.5 * (torch.cat(drawn).clamp(-1, 1) + 1)).round().to(torch.uint8)
-    np.savez(folder / "samples.npz", pixels.permute(0, 2, 3, 1).numpy())
+    np.savez(folder / "samples.npz", peer.draw(SAMPLES).numpy())
     return step, folder / "samples.npz"
 
 

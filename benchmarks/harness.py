@@ -22,7 +22,7 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 
 # No compiled code from earlier runs is used: the first call shows how long compiling takes.
 _COMPILED = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)

@@ -15,14 +15,14 @@ from torch.profiler import record_function
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncsn.networks import NCSN
-from ncsn.networks.blocks import EPS, CondInstanceNormPlusPlus, MeanPooledConv
+from ncsn.networks.blocks import EPS, Between, CondInstanceNormPlusPlus, MeanPooledConv
 
 
 class PlainNorm(CondInstanceNormPlusPlus):
     """CondInstanceNorm++, term by term."""
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        gamma, alpha, beta = self.embed(level).chunk(3, dim=-1)
+    def forward(self, x: Tensor, level: Between) -> Tensor:
+        gamma, alpha, beta = self.embed(level.levels[0]).chunk(3, dim=-1)  # all that is asked of it are levels
         means = x.mean(dim=(2, 3))
         m, v = means.mean(dim=-1, keepdim=True), means.var(dim=-1, keepdim=True)
         means = (means - m) / torch.sqrt(v + EPS)

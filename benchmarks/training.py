@@ -79,9 +79,9 @@ def our_step(network: NCSN, images: Tensor, batch: int, fast: bool) -> Callable[
     batches = iter(BatchStream(images.to(WHERE), batch, seed=0, length=10**9))
 
     def step() -> None:
-        images, number = next(batches)
-        draws = Draws(0, "train", number, device=WHERE)
-        x = transforms.to_unit_interval(images)
+        coming = next(batches)
+        draws = Draws(0, "train", coming.number, device=WHERE)
+        x = transforms.to_unit_interval(coming.images)
         sigma = sigmas[draws.integers(len(sigmas), len(x))]
         optimizer.zero_grad()
         with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):

@@ -103,7 +103,7 @@ def test_data_flows_one_way() -> None:
 
 
 def test_no_command_calls_another() -> None:
-    helpers = {f"ncsn.commands.{name}" for name in ("cli", "arguments", "ending", "hints", "resume")}
+    helpers = {f"ncsn.commands.{name}" for name in ("cli", "arguments", "completion", "ending", "hints", "resume")}
     for path in (PACKAGE / "commands").glob("*.py"):
         found = {name for name in imports(path.read_text("utf-8")) if name.startswith("ncsn.commands.")}
         assert found <= helpers, path

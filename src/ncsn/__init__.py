@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ncsn import conditions, data, images, noise, objectives, restoration, samplers
-    from ncsn.checkpoint import load_score
+    from ncsn.checkpoint import TrainedScore, load_score
     from ncsn.energy import EnergyScore
     from ncsn.networks import NCSN, NCSNv2, UNet
     from ncsn.score import Given, Guided
 
 _HOMES = {"EnergyScore": "ncsn.energy", "NCSN": "ncsn.networks", "NCSNv2": "ncsn.networks", "UNet": "ncsn.networks"}
-_HOMES |= {"load_score": "ncsn.checkpoint", "Given": "ncsn.score", "Guided": "ncsn.score"}
+_HOMES |= {
+    "TrainedScore": "ncsn.checkpoint",
+    "load_score": "ncsn.checkpoint",
+    "Given": "ncsn.score",
+    "Guided": "ncsn.score",
+}
 
 __all__ = [
     "NCSN",
@@ -19,6 +24,7 @@ __all__ = [
     "Given",
     "Guided",
     "NCSNv2",
+    "TrainedScore",
     "UNet",
     "conditions",
     "data",

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-COMMIT = "0" * 40
-
 Repositories = dict[str, dict[str, bytes]]
 """Files by their names, by the names of their repositories."""
 
@@ -35,6 +33,10 @@ def local_hub() -> Iterator[tuple[str, Repositories]]:
 class _Handler(BaseHTTPRequestHandler):
     repositories: Repositories
 
+    def _commit(self, repo: str) -> str:
+        """The name of what a repository holds now."""
+        return hashlib.sha1(repr(sorted(self.repositories.get(repo, {}).items())).encode()).hexdigest()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/api/repos/create":
@@ -51,30 +53,37 @@ class _Handler(BaseHTTPRequestHandler):
                 if entry["key"] == "file":
                     content = base64.b64decode(entry["value"]["content"])
                     self.repositories[found[1]][entry["value"]["path"]] = content
-            url = f"http://{self.headers['Host']}/{found[1]}/commit/{COMMIT}"
-            self._json({"commitUrl": url, "commitOid": COMMIT, "hookOutput": "", "pullRequestUrl": None})
+            commit = self._commit(found[1])
+            url = f"http://{self.headers['Host']}/{found[1]}/commit/{commit}"
+            self._json({"commitUrl": url, "commitOid": commit, "hookOutput": "", "pullRequestUrl": None})
         else:
             self._json({"success": True})
 
     def do_GET(self) -> None:
         if found := re.fullmatch("/([^/]+/[^/]+)/resolve/[^/]+/(.+)", self.path):
             repo, file = found.groups()
-            content = self.repositories.get(repo, {}).get(file)
+            content, commit = self.repositories.get(repo, {}).get(file), self._commit(repo)
             if content is None:
                 code = "EntryNotFound" if repo in self.repositories else "RepoNotFound"
-                self._answer(404, b"", {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
+                self._answer(404, b"", {"X-Error-Code": code, "X-Repo-Commit": commit})
             else:
                 etag = f'"{hashlib.sha256(content).hexdigest()}"'
-                self._answer(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
+                self._answer(200, content, {"ETag": etag, "X-Repo-Commit": commit})
         elif found := re.fullmatch("/api/models/([^/]+/[^/?]+)(/revision/.*)?([?].*)?", self.path):
             files = self.repositories.get(found[1])
             if files is None:
                 self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
             else:
-                self._json({"id": found[1], "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]})
+                self._json(
+                    {
+                        "id": found[1],
+                        "sha": self._commit(found[1]),
+                        "siblings": [{"rfilename": name} for name in files],
+                    }
+                )
         elif found := re.fullmatch("/api/models/([^/]+/[^/]+)/tree/.*", self.path):
             files = self.repositories[found[1]].items()
-            self._json([{"type": "file", "path": name, "size": len(c), "oid": COMMIT} for name, c in files])
+            self._json([{"type": "file", "path": name, "size": len(c), "oid": "0" * 40} for name, c in files])
         else:
             self._json({"name": "me", "type": "user"})
 

@@ -29,7 +29,8 @@ _OF_TRAINING = {"optimizer_states", "lr_schedulers", "loops", "callbacks", "pyto
 def resolve(path: str | Path) -> Path:
     """The checkpoint file that a path means: itself, or the newest good one of a run.
 
-    Of a folder that diffusers wrote it is the file of the weights; hf://… is downloaded; builtin:… is here.
+    Of a folder that diffusers or `save_pretrained` wrote it is the file of the weights; hf://… is downloaded;
+    builtin:… is here.
 
     Raises:
         DataError: there is none.
@@ -40,11 +41,12 @@ def resolve(path: str | Path) -> Path:
         return builtin.find(str(path))
     path = Path(path).expanduser()
     if os.path.isdir(path):  # which is False of what can be no path
-        found = _newest(Run(path)) or weights_in(path)
+        pretrained = path / hub.FILE
+        found = _newest(Run(path)) or weights_in(path) or (pretrained if pretrained.is_file() else None)
         if found is None:
             raise DataError(
-                f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt; or, as diffusers "
-                f"writes it, {WEIGHTS[0]} beside config.json, here or in unet/)"
+                f"{path}: no checkpoint in this folder (expected checkpoints/step_*.ckpt; {hub.FILE}; or, as "
+                f"diffusers writes it, {WEIGHTS[0]} beside config.json, here or in unet/)"
             )
         return found
     if not is_there(path):

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ncsn.checkpoint.pretrained import Pretrained
 from ncsn.checkpoint.reading import checksum, read_checkpoint, resolve
 from ncsn.checkpoint.released import Assumptions
 from ncsn.checkpoint.tensors import check_weights
@@ -25,7 +26,7 @@ Weights = Literal["ema", "raw"]
 
 
 @dataclass(frozen=True)
-class TrainedScore:
+class TrainedScore(Pretrained):
     """A trained network with all that is needed to sample from it; itself a score.
 
     Attributes:

@@ -1,7 +1,6 @@
 """`ncsn convert in.pth out.safetensors`, and `ncsn push run/folder user/repo`."""
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,14 +45,16 @@ def push(arguments: list[str]) -> None:
     parser = _parser("ncsn push", "Shares a checkpoint on the Hugging Face Hub, to be loaded as hf://user/repo.")
     parser.add_argument("repo", help="user/repo; created if it does not exist")
     parser.add_argument("--private", action="store_true", help="create it visible to you alone")
+    parser.add_argument(
+        "--license", default="unknown", help="of the weights, as the Hub writes it: mit, cc-by-4.0, …"
+    )
     given = parser.parse_args(arguments)
     score = _load(given)
-    from ncsn.checkpoint import save_score
-    from ncsn.checkpoint.hub import FILE, upload
+    from ncsn.checkpoint import hub
 
-    with tempfile.TemporaryDirectory() as folder:
-        save_score(score, Path(folder, FILE))
-        print(upload(Path(folder, FILE), given.repo, given.private))
+    repo = hub.create(given.repo, given.private or None)
+    score.push_to_hub(repo, model_card_kwargs={"license": given.license, "checkpoint": given.input})
+    print(f"{hub.SCHEME}{repo}")
 
 
 def _parser(command: str, description: str) -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ What this module imports is paid for at every start, a misspelt key and `--help`
 and with it PyTorch and Lightning, is imported once its configuration is composed.
 """
 
-import errno
 import importlib.metadata
 import logging
 import os
@@ -26,13 +25,13 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
-from omegaconf.errors import OmegaConfBaseException
 
 from ncsn.commands.arguments import config_folders, is_multirun, search_path, split, with_name, with_texts
-from ncsn.commands.ending import exit_with, interruptible, rank
+from ncsn.commands.completion import OPTIONS, handed_to_hydra
+from ncsn.commands.ending import as_user_error, exit_with, interruptible, rank
 from ncsn.commands.resume import resumed
 from ncsn.config import closest
-from ncsn.errors import UserError, shown
+from ncsn.errors import UserError
 from ncsn.runs.sweep import print_sweep
 
 _PACKAGE = Path(__file__).parents[1]
@@ -50,6 +49,7 @@ PLAIN = {  # commands with arguments of their own: a function of their list
     "push": "ncsn.commands.checkpoint.push",
     "report": "ncsn.commands.report.report",
     "list": "ncsn.commands.choices.choices",
+    "doctor": "ncsn.commands.doctor.doctor",
 }
 HELP = """usage: ncsn <command> [key=value …]
 
@@ -64,8 +64,11 @@ Score-based generative modelling with noise conditional score networks.
   push       share a checkpoint on the Hub      ncsn push runs/… user/repo
   report     write the report of a run anew     ncsn report runs/…
   list       what there is to choose from       ncsn list sampler
+  doctor     look at this machine               ncsn doctor
 
-ncsn <command> --help lists what a command takes; ncsn --version prints the version."""
+The first minutes: ncsn doctor; ncsn train experiment=demo; ncsn sample ckpt=runs/demo/…
+ncsn <command> --help lists what a command takes; ncsn --version prints the version;
+eval "$(ncsn --shell-completion install=bash)" has the shell complete all of it."""
 
 
 # Threads that wait for work sleep. By default they spin, and beside other work a step takes ten times as long.
@@ -76,6 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The command `ncsn`, and `python -m ncsn`; `arguments` instead of those of the process."""
     if arguments is not None:
         sys.argv[1:] = arguments
+    if sys.argv[1:2] and sys.argv[1] in OPTIONS and not handed_to_hydra(COMPOSED, PLAIN):
+        return
     command, *rest = sys.argv[1:] or ["--help"]
     if command in COMPOSED:
         run(command, words=2)
@@ -84,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
             with interruptible():
                 _import(PLAIN[command])(rest)
         except Exception as error:
-            told = _as_user_error(error)
+            told = as_user_error(error)
             if told is None or _traceback_wanted():
                 raise
             exit_with(str(told))
@@ -124,7 +129,7 @@ def run(command: str, words: int = 1) -> None:
             _leave_logging_to_hydra()
             return task(config)
         except Exception as error:
-            told = _as_user_error(error)
+            told = as_user_error(error)
             if told is None or traceback_wanted:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -202,7 +207,7 @@ def rewrite(arguments: Sequence[str], command: str) -> list[str]:
 
 def explain(error: Exception, command: str, arguments: Sequence[str]) -> str:
     """One line for an error of this project or of Hydra's composition; a misspelt key gets a suggestion."""
-    told = None if isinstance(error, HydraException) else _as_user_error(error)
+    told = None if isinstance(error, HydraException) else as_user_error(error)
     if told is not None:
         return str(told)
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
@@ -239,40 +244,9 @@ def _keys_at(path: str, command: str, arguments: Sequence[str]) -> list[str]:
     return []
 
 
-_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
 def _import(name: str) -> Callable[..., Any]:
     module, _, function = name.rpartition(".")
     return getattr(import_module(module), function)
-
-
-def _as_user_error(error: Exception) -> UserError | None:
-    """What ends the program with one line instead of a traceback; None for what is a defect of this project."""
-    if isinstance(error, UserError):
-        return error
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-        return UserError(
-            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); what is complete is kept: make "
-            "room, or name another folder (out=…, hydra.run.dir=…, data.cache_dir=…), and call again"
-        )
-    if isinstance(error, OSError) and error.errno and error.filename:  # a name that is too long, or of something else
-        return UserError(f"{shown(error.filename, 300)}: cannot be used ({error.strerror}); give another one")
-    if isinstance(error, OmegaConfBaseException):
-        return UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}")
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if out_of_memory or "can't allocate memory" in str(error):  # the last are PyTorch's words for the CPU's memory
-        return UserError(
-            f"not enough memory ({str(error).splitlines()[0]}); smaller batches (data.batch_size=…, batch_size=…), "
-            "fewer noise levels or a smaller network take less"
-        )
-    if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
-        last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)
-        return UserError(" ".join(last[1].split())) if last else None
-    if rank():  # often a consequence of what another process tells at length
-        message = " ".join(str(error).split())
-        return UserError(f"process {rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
-    return None
 
 
 def _leave_logging_to_hydra() -> None:

@@ -1,5 +1,6 @@
 """How a command ends before it is done: with one line, for an error or a signal."""
 
+import errno
 import os
 import re
 import signal
@@ -9,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from ncsn.errors import Interrupted, one_line
+from omegaconf.errors import OmegaConfBaseException
+
+from ncsn.errors import Interrupted, UserError, one_line, shown
+
+_OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def exit_with(message: str) -> NoReturn:
@@ -56,3 +61,31 @@ def rank() -> int:
     """This process among those of a run, by the variables that Lightning reads, too, once it is imported."""
     variables = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
     return next((int(os.environ[name]) for name in variables if name in os.environ), 0)
+
+
+def as_user_error(error: Exception) -> UserError | None:
+    """What ends the program with one line instead of a traceback; None for what is a defect of this project."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return UserError(
+            f"{error.filename or 'a file'}: cannot be written ({error.strerror}); what is complete is kept: make "
+            "room, or name another folder (out=…, hydra.run.dir=…, data.cache_dir=…), and call again"
+        )
+    if isinstance(error, OSError) and error.errno and error.filename:  # a name that is too long, or of something else
+        return UserError(f"{shown(error.filename, 300)}: cannot be used ({error.strerror}); give another one")
+    if isinstance(error, OmegaConfBaseException):
+        return UserError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}")
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or "can't allocate memory" in str(error):  # the last are PyTorch's words for the CPU's memory
+        return UserError(
+            f"not enough memory ({str(error).splitlines()[0]}); smaller batches (data.batch_size=…, batch_size=…), "
+            "fewer noise levels or a smaller network take less"
+        )
+    if type(error).__name__ == "ProcessRaisedException":  # holds the traceback of a process that PyTorch has spawned
+        last = re.search(r"^ncsn\.errors\.\w+: (.+)\Z", str(error).strip(), re.MULTILINE | re.DOTALL)
+        return UserError(" ".join(last[1].split())) if last else None
+    if rank():  # often a consequence of what another process tells at length
+        message = " ".join(str(error).split())
+        return UserError(f"process {rank()}: {type(error).__name__}: {message} (HYDRA_FULL_ERROR=1 shows where)")
+    return None

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from ncsn.report.charts import FIRST, SECOND, THIRD, Chart, Line, line_chart
 from ncsn.report.elements import Fact, Heading, Picture, heading_of, picture_of
 from ncsn.report.numbers import in_digits
-from ncsn.report.scores import label, protocol
+from ncsn.report.scores import protocol
 from ncsn.runs.contents import Contents, Restoration
+from ncsn.runs.score_names import label
 
 COLOURS = (THIRD, FIRST, SECOND)  # of the damaged images, the restored ones, and those of the first other network
 

@@ -8,22 +8,7 @@ from ncsn.report.elements import Fact, Heading, checksum_of, heading_of, known, 
 from ncsn.report.numbers import in_digits, in_percent, in_words, node_in_words, node_name
 from ncsn.report.published import PUBLISHED, Table
 from ncsn.runs.contents import Contents, Evaluation, Samples, is_drawable
-
-SCORES = {
-    "fid": "FID",
-    "is": "Inception score",
-    "kid": "KID",
-    "frechet": "Fréchet distance",
-    "score": "Inception-style score",
-    "precision": "Precision",
-    "recall": "Recall",
-    "bits": "Bits per dimension",
-    "accuracy": "Samples classified as their label",
-    "psnr": "PSNR in dB",
-    "ssim": "SSIM",
-    "distance": "Distance to the original",
-    "diversity": "Distance between samples",
-}
+from ncsn.runs.score_names import label
 
 
 class Score(NamedTuple):
@@ -100,16 +85,6 @@ def _scores(values: dict[str, float | None]) -> list[Score]:
     """All but the standard deviations, which stand beside what they belong to."""
     names = [name for name in values if not (name.endswith("_std") and name.removesuffix("_std") in values)]
     return [Score(label(name), name, _with_deviation(values, name)) for name in names]
-
-
-def label(name: str) -> str:
-    """`classifier_frechet_50k` is the Fréchet distance between a classifier's features."""
-    parts = name.split("_")
-    kind = next((part for part in parts if part in SCORES), None)
-    if kind is None:
-        return name
-    network = " ".join(parts[: parts.index(kind)])
-    return f"{SCORES[kind]}, {network}" if network else SCORES[kind]
 
 
 def _with_deviation(values: dict[str, float | None], name: str) -> str:

@@ -187,7 +187,7 @@ class Contents:
             result=read_json_as(path / "result.json", Result),
             metrics=_read_metrics(path / "metrics.csv"),
             pictures=_pictures(path / "pictures"),
-            samples=[_read_samples(folder) for folder in sorted((path / "samples").glob("*")) if folder.is_dir()],
+            samples=read_samples(path / "samples"),
             likelihoods=read_likelihoods(path / "likelihood"),
             bounds=read_bounds(path / "bound"),
             curve=read_json_as(path / "evaluation" / "curve.json", Curve),
@@ -211,6 +211,15 @@ def check_picture(path: Path) -> tuple[int, int]:
     except Exception as error:  # decoders fail in many ways on bytes that are not theirs
         raise damaged(path, error) from error
     return size
+
+
+def read_samples(folder: Path) -> list[Samples]:
+    """The folders of samples in one, in the order of their names.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    return [_read_samples(each) for each in sorted(folder.glob("*")) if each.is_dir()]
 
 
 def _read_samples(folder: Path) -> Samples:

@@ -1,0 +1,369 @@
+"""Beside diffusers and denoising-diffusion-pytorch: speed at an equal network, and quality for the same time.
+
+    pip install -c constraints.txt --group peers
+    python benchmarks/peers.py speed [--rounds 7] [--width 32] [--batch 16]
+    python benchmarks/peers.py quality [--minutes 5 10 20 40] [--seeds 3] [--samples 500]
+                                       [--root data] [--folder runs/peers]
+
+speed: one U-Net of diffusers with the weights that all share, given to this project by its own converter and to the
+others as it is; a step of training and ten of DDIM, in turns. Peak memory is that of a process alone.
+
+quality: on MNIST and one core, each with its own recipe: `experiment=quick`; the network of diffusers' course at half
+its width, with the course's loop; the U-Net of denoising-diffusion-pytorch at about the same cost per image, with its
+README's settings. The rates of the last two are constant, so one training is scored after each number of minutes;
+`quick` is trained anew for each. Scored are samples, 20 evaluations each of `quick` and 50 of the others, by the
+data set's classifier. What is in the folder already is not done again.
+"""
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from harness import compare, device, save
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, pad
+
+from ncsn import load_score
+from ncsn.data import ImageDataModule
+from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16
+from ncsn.objectives import denoising_score_matching
+from ncsn.random import Draws
+from ncsn.samplers import DDIM
+
+WHERE = device()
+EVALUATIONS, DRAWN_AT_ONCE = 50, 100
+STEPS = 10  # of DDIM, in a run of sampling
+SIDE = 32
+
+
+class Course:
+    """The network of diffusers' course at half its width, and the course's loop."""
+
+    def __init__(self, images: Tensor) -> None:
+        # Padded, as networks of 32 pixels often see MNIST, which costs some speed.
+        self.images, self.channels, size = images, images.shape[1], images.shape[-1]
+        self.width = SIDE if size == 28 else size
+        self.margin = (self.width - size) // 2
+        self.network = UNet2DModel(
+            sample_size=self.width,
+            in_channels=self.channels,
+            out_channels=self.channels,
+            layers_per_block=2,
+            block_out_channels=(16, 32, 32),
+            norm_num_groups=16,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        )
+        self.scheduler = DDPMScheduler(1000)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3)
+
+    def step(self) -> None:
+        x = self.images[torch.randint(len(self.images), (64,))] / 127.5 - 1
+        x = pad(x, (self.margin,) * 4, value=-1.0)
+        noise, t = torch.randn_like(x), torch.randint(1000, (len(x),))
+        loss = mse_loss(self.network(self.scheduler.add_noise(x, noise, t), t).sample, noise)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def draw(self, count: int) -> Tensor:
+        """uint8 images (count, H, W, C)."""
+        ddim, drawn = DDIMScheduler.from_config(self.scheduler.config), []
+        ddim.set_timesteps(EVALUATIONS)
+        for x in torch.randn(count, self.channels, self.width, self.width).split(DRAWN_AT_ONCE):
+            for t in ddim.timesteps:
+                x = ddim.step(self.network(x, t).sample, t, x).prev_sample
+            drawn.append(x[..., self.margin : self.width - self.margin, self.margin : self.width - self.margin])
+        return _pixels((torch.cat(drawn) + 1) / 2)
+
+
+class Lucidrains:
+    """The U-Net of denoising-diffusion-pytorch with the settings of its README, narrower: as its `Trainer` has it."""
+
+    def __init__(self, images: Tensor) -> None:
+        from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+        from ema_pytorch import EMA
+
+        self.images = images
+        network = Unet(dim=16, dim_mults=(1, 2, 4), channels=images.shape[1])
+        settings = {"image_size": images.shape[-1], "timesteps": 1000, "sampling_timesteps": EVALUATIONS}
+        self.diffusion = GaussianDiffusion(network, **settings)
+        self.optimizer = torch.optim.Adam(self.diffusion.parameters(), lr=8e-5, betas=(0.9, 0.99))
+        self.average = EMA(self.diffusion, beta=0.995, update_every=10)
+
+    def step(self) -> None:
+        for _ in range(2):  # gradients are accumulated over two batches of 32
+            x = self.images[torch.randint(len(self.images), (32,))] / 255
+            (self.diffusion(x) / 2).backward()
+        nn.utils.clip_grad_norm_(self.diffusion.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update()
+
+    def draw(self, count: int) -> Tensor:
+        """uint8 images (count, H, W, C)."""
+        sizes = [DRAWN_AT_ONCE] * (count // DRAWN_AT_ONCE) + [count % DRAWN_AT_ONCE] * (count % DRAWN_AT_ONCE > 0)
+        return _pixels(torch.cat([self.average.ema_model.sample(batch_size=size) for size in sizes]))
+
+
+PEERS = {"diffusers": Course, "denoising-diffusion-pytorch": Lucidrains}
+
+
+def _pixels(x: Tensor) -> Tensor:
+    return (255 * x.clamp(0, 1)).round().byte().permute(0, 2, 3, 1)
+
+
+# Speed.
+
+
+class _Bare(nn.Module):
+    """F(x, t) as denoising-diffusion-pytorch asks for a network."""
+
+    self_condition = False
+
+    def __init__(self, network: UNet2DModel) -> None:
+        super().__init__()
+        self.network, self.channels, self.out_dim = network, 3, 3
+
+    def forward(self, x: Tensor, t: Tensor, x_self_cond: None = None) -> Tensor:
+        return self.network(x, t).sample
+
+
+def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]]]:
+    """What is timed, by what it is and whose: each makes its own copy of one network.
+
+    Raises:
+        AssertionError: the converted network gives other outputs.
+    """
+    from denoising_diffusion_pytorch import GaussianDiffusion
+
+    torch.manual_seed(0)
+    theirs = UNet2DModel(
+        sample_size=SIDE,
+        block_out_channels=(width, 2 * width, 2 * width),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=16,
+    )
+    with TemporaryDirectory() as folder:
+        theirs.save_pretrained(f"{folder}/unet")
+        DDPMScheduler(1000).save_pretrained(f"{folder}/scheduler")
+        score = load_score(folder)
+    theirs.to(WHERE)
+    x, t = torch.randn(2, 3, SIDE, SIDE), torch.tensor([10.0, 900.0])
+    ours = score.network.get_submodule("network")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x, t), theirs(x.to(WHERE), t.to(WHERE)).sample.cpu(), rtol=1e-3, atol=1e-4)
+    images = torch.rand(batch, 3, SIDE, SIDE, device=WHERE)
+    sigmas, fast_type = score.sigmas.to(WHERE), torch.bfloat16 if has_bfloat16(WHERE.type) else torch.float32
+
+    def our_training(fast: bool) -> Callable[[], object]:
+        network = copy.deepcopy(score.network).to(WHERE).requires_grad_(True).train()
+        optimizer, numbers = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True), iter(range(10**9))
+        if fast:
+            compile_in_place(network)
+
+        def step() -> None:
+            draws = Draws(0, "train", next(numbers), device=WHERE)
+            with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast and fast_type == torch.bfloat16):
+                sigma = sigmas[draws.integers(len(sigmas), batch)]
+                loss = denoising_score_matching(network, images, sigma, normal=draws.normal).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    def diffusers_training() -> Callable[[], object]:
+        network, scheduler = copy.deepcopy(theirs).train(), DDPMScheduler(1000)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+        def step() -> None:
+            x = 2 * images - 1
+            noise, t = torch.randn_like(x), torch.randint(1000, (batch,), device=WHERE)
+            loss = mse_loss(network(scheduler.add_noise(x, noise, t), t).sample, noise)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    def gaussian(steps: int | None = None) -> GaussianDiffusion:
+        settings = {"objective": "pred_noise", "beta_schedule": "linear", "sampling_timesteps": steps}
+        return GaussianDiffusion(_Bare(copy.deepcopy(theirs)), image_size=SIDE, timesteps=1000, **settings).to(WHERE)
+
+    def lucidrains_training() -> Callable[[], object]:
+        diffusion = gaussian().train()
+        optimizer = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
+
+        def step() -> None:
+            diffusion(images).backward()
+            nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    def our_sampling(fast: bool) -> Callable[[], object]:
+        network = copy.deepcopy(score.network).to(WHERE).requires_grad_(False).eval()
+        if fast:
+            compile_in_place(network, cuda_graphs=True)
+
+        def run() -> None:
+            draws, sampler = Draws(0, "sample", 0, device=WHERE), DDIM(STEPS, spacing="uniform", clip=True)
+            x = 0.5 + sigmas[0] * draws.normal(images)
+            with (
+                torch.no_grad(),
+                torch.autocast(WHERE.type, torch.bfloat16, enabled=fast and fast_type == torch.bfloat16),
+                constant_weights(WHERE),
+            ):
+                for _ in sampler(network, x, sigmas, normal=draws.normal):
+                    pass
+
+        return run
+
+    def diffusers_sampling() -> Callable[[], object]:
+        network, ddim = copy.deepcopy(theirs).eval(), DDIMScheduler(1000)
+
+        @torch.no_grad()
+        def run() -> None:
+            ddim.set_timesteps(STEPS)
+            x = torch.randn_like(images)
+            for t in ddim.timesteps:
+                x = ddim.step(network(x, t).sample, t, x).prev_sample
+
+        return run
+
+    def lucidrains_sampling() -> Callable[[], object]:
+        diffusion = gaussian(STEPS).eval()
+        return lambda: diffusion.sample(batch_size=batch)
+
+    return {
+        "training": {
+            "diffusers": lambda: diffusers_training(),
+            "denoising-diffusion-pytorch": lambda: lucidrains_training(),
+            "eager": lambda: our_training(False),
+            "fast": lambda: our_training(True),
+        },
+        "sampling": {
+            "diffusers": lambda: diffusers_sampling(),
+            "denoising-diffusion-pytorch": lambda: lucidrains_sampling(),
+            "eager": lambda: our_sampling(False),
+            "fast": lambda: our_sampling(True),
+        },
+    }
+
+
+def speed(rounds: int, width: int, batch: int, only: list[str]) -> None:
+    results: dict[str, Any] = {"what": "beside others", "rounds": rounds, "width": width, "batch": batch}
+    for what, made in variants(width, batch).items():
+        chosen = {name: make() for name, make in made.items() if name in only}
+        found = compare(chosen, rounds)
+        for name in chosen:  # a GPU's is there already
+            found[name].setdefault("peak_gib", _peak(what, name, width, batch))
+        results[what] = found
+        print(what, {name: (v["times_as_fast"], v["quartiles"]) for name, v in found.items()}, flush=True)
+    save("peers_speed", results, WHERE)
+
+
+def _peak(what: str, name: str, width: int, batch: int) -> float:
+    """GiB that a process took at most which did this alone, three times."""
+    arguments = ["peak", "--what", what, "--only", name, "--width", str(width), "--batch", str(batch)]
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def peak(what: str, name: str, width: int, batch: int) -> None:
+    import resource
+
+    run = variants(width, batch)[what][name]()
+    for _ in range(3):
+        run()
+    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3))
+
+
+# Quality.
+
+
+def quality(minutes: list[float], seeds: int, samples: int, root: Path, folder: Path, only: list[str]) -> None:
+    from budget import distance, ours
+
+    from ncsn.data import MNIST
+
+    torch.set_num_threads(1)
+    data: ImageDataModule = MNIST(root=str(root))
+    data.prepare_data()
+    for seed in range(seeds):
+        for name, make in PEERS.items():
+            places = {budget: folder.resolve() / f"{name}_{budget:g}_{seed}" for budget in sorted(minutes)}
+            if name in only and not all((place / "record.json").is_file() for place in places.values()):
+                torch.manual_seed(seed)
+                peer, steps, seconds = make(data.images("train")[:]), 0, 0.0
+                for budget, place in places.items():
+                    while seconds < 60 * budget:
+                        start = time.monotonic()
+                        peer.step()
+                        steps, seconds = steps + 1, seconds + time.monotonic() - start
+                    place.mkdir(parents=True, exist_ok=True)
+                    np.savez(place / "samples.npz", peer.draw(samples).numpy())
+                    _record(place, steps, distance(place / "samples.npz", data))
+        for budget in sorted(minutes) if "ncsn" in only else ():
+            place = folder.resolve() / f"ncsn_{budget:g}_{seed}"
+            if not (place / "record.json").is_file():
+                seconds_ = round(60 * budget)
+                clock = (
+                    f"{seconds_ // 86400:02}:{seconds_ // 3600 % 24:02}:{seconds_ // 60 % 60:02}:{seconds_ % 60:02}"
+                )
+                settings = ["experiment=quick", "data=mnist", f"data.root={root.resolve()}", f"seed={seed}"]
+                steps, drawn = ours(place, [*settings, f"trainer.max_time={clock}"], samples)
+                _record(place, steps, distance(drawn, data))
+    found: dict[str, Any] = {}
+    for record in sorted(folder.glob("*/record.json")):
+        name, budget_, seed_ = record.parent.name.rsplit("_", 2)
+        found.setdefault(name, {}).setdefault(budget_, {})[seed_] = json.loads(record.read_text())
+    save("peers_quality", {"data": data.name, "samples": samples, "found": found}, torch.device("cpu"))
+
+
+def _record(place: Path, steps: int, scores: dict[str, float]) -> None:
+    (place / "record.json").write_text(json.dumps({"steps": steps, **scores}))
+    print(place.name, steps, scores, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["speed", "quality", "peak"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--what", choices=["training", "sampling"])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10, 20, 40])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--root", type=Path, default=Path("data"))
+    parser.add_argument("--folder", type=Path, default=Path("runs", "peers"))
+    parser.add_argument("--only", nargs="+", help="whose: diffusers, denoising-diffusion-pytorch; eager, fast; ncsn")
+    given = parser.parse_args()
+    only = given.only or [*PEERS, "eager", "fast", "ncsn"]
+    if given.part == "speed":
+        speed(given.rounds, given.width, given.batch, only)
+    elif given.part == "peak":
+        peak(given.what, only[0], given.width, given.batch)
+    else:
+        os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        quality(given.minutes, given.seeds, given.samples, given.root, given.folder, only)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo figures bench gpu test test-fast campaign lint format clean
+.PHONY: help setup demo figures bench gpu docs notebooks test test-fast campaign lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,6 +41,13 @@ GPU := --minutes 6
 
 gpu: setup  ## what there is to do on a machine with a GPU, in 25 minutes: correctness, speed, MNIST by the paper
 	$(BIN)/python benchmarks/gpu.py $(GPU)
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup  ## the documentation as a site, build/site/index.html; warnings are errors
+	$(BIN)/mkdocs build --strict
+
+notebooks: setup  ## the notebooks anew from their pages, and run (a quarter of an hour on a CPU)
+	$(BIN)/python docs/notebooks/from_pages.py
 
 # A worker takes a whole file, so that its fixtures are made once; in the order of the folders, the slow ones come first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

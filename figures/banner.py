@@ -47,9 +47,9 @@ def main() -> None:
 
 def samples(score: TrainedScore, seed: int) -> np.ndarray:
     """A square of new images, by SDE-DPM-Solver++(2M) with 20 evaluations of the score each."""
-    labels = {"label": "all", "guidance": 1.5} if isinstance(score.condition, Label) else {}
+    label, guidance = ("all", 1.5) if isinstance(score.condition, Label) else (None, 1.0)
     sampler = DPMSolverPP(steps=20, spacing="karras", eta=1.0, clip=True)
-    task = Generate(score=score, sampler=sampler, num_samples=COLUMNS**2, **labels)
+    task = Generate(score=score, sampler=sampler, num_samples=COLUMNS**2, label=label, guidance=guidance)
     return np.asarray(grid(drawn(task, seed)[-1][1], COLUMNS, min_side=900))
 
 
@@ -91,7 +91,7 @@ def field(axes: Axes, seed: int) -> None:
         paths.append(state.x)
     path = torch.stack(paths)  # (steps, chains, 2)
     axes.plot(path[..., 0], path[..., 1], color=PATH, linewidth=0.9, alpha=0.7)
-    axes.scatter(*path[-1].T, s=9, color=PATH, zorder=3)
+    axes.scatter(path[-1, :, 0], path[-1, :, 1], s=9, color=PATH, zorder=3)
     axes.set(xlim=(-HALF_SIDE, HALF_SIDE), ylim=(-HALF_SIDE, HALF_SIDE))
 
 

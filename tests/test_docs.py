@@ -6,7 +6,6 @@ variables and functions come out as the commands that a reader's shell would sta
 
 import re
 import subprocess
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -32,7 +31,8 @@ SETTINGS = {name: import_module(f"ncsn.commands.{name}").SETTINGS for name in CO
 MISSPELT = ("ncsn", "train", "noise.sigma_mx=1")  # to measure how soon it is told
 SHELL = r"""
 PATH=/nonexistent
-command_not_found_handle() { printf '%s\037' "$here" "$@" >&3; printf '\036' >&3; }
+exec 3>&1 >/dev/null
+command_not_found_handle() { printf -v typed '%s\037' "$here" "$@"; printf '%s\036' "$typed" >&3; }
 source() { :; }
 """
 
@@ -58,12 +58,10 @@ def commands() -> list[Command]:
         name = page.relative_to(ROOT).as_posix()
         typed = [*in_blocks(page), *([] if name == "CHANGELOG.md" else in_text(page))]  # which tells of what was
         script += [f"(\nhere={name}\n{block}\n)" for block in typed]
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as noted:
-        script.insert(0, f"exec 3>{noted.name}")
-        bash = ["bash", "--norc", "-c", "\n".join(script)]
-        process = subprocess.run(bash, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
-        assert not process.stderr, process.stderr
-        lines = noted.read().split("\036")[:-1]
+    bash = ["bash", "--norc", "-c", "\n".join(script)]
+    process = subprocess.run(bash, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert not process.stderr, process.stderr
+    lines = process.stdout.split("\036")[:-1]
     return sorted({tuple(line.split("\037")[:-1]) for line in lines})
 
 

@@ -51,7 +51,7 @@ def download(address: str, **options: Any) -> Path:
     Raises:
         DataError: there is none, or the hub cannot be reached.
     """
-    hub = library()
+    hub = client()
     repo, file = split(address)
     with _as_data_error(address, hub):
         if file is not None and is_weights(Path(file)):
@@ -82,7 +82,7 @@ def create(repo: str, private: bool | None = None, token: Any = None) -> str:
     Raises:
         DataError: the hub cannot be reached, or refuses it.
     """
-    hub = library()
+    hub = client()
     repo = repo.removeprefix(SCHEME).strip("/")
     with _as_data_error(SCHEME + repo, hub):
         return str(hub.HfApi(token=token).create_repo(repo, private=private, exist_ok=True).repo_id)
@@ -102,7 +102,7 @@ def upload(folder: Path, repo: str, *, token: Any = None, **options: Any) -> str
     Raises:
         DataError: the hub cannot be reached, or refuses it.
     """
-    hub = library()
+    hub = client()
     with _as_data_error(SCHEME + repo, hub):
         api = hub.HfApi(token=token)
         left_out = options.pop("ignore_patterns", None) or []
@@ -146,7 +146,7 @@ def _with_companions(hub: ModuleType, repo: str, weights: str, options: Mapping[
     return folder / weights
 
 
-def library() -> ModuleType:
+def client() -> ModuleType:
     """The hub's client.
 
     Raises:

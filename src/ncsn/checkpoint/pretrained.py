@@ -81,7 +81,7 @@ class Pretrained:
         from ncsn.checkpoint.card import PICTURE, model_card
         from ncsn.checkpoint.score import save_score
 
-        hub.library()
+        hub.client()
         score, folder = cast("TrainedScore", self), Path(save_directory)
         repo_id = repo_id or folder.absolute().name
         card = folder / hub.CARD

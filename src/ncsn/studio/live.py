@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncsn.config import as_config_error
+from ncsn.images import to_uint8
 from ncsn.random import Draws
 from ncsn.sampling.drawing import steps
 from ncsn.sampling.tasks import Task
@@ -79,4 +80,4 @@ def seldom(several: Iterable[Moment], seconds: float = SECONDS) -> Iterator[Mome
 
 def bytes_of(x: Tensor) -> Tensor:
     """Images with values around [0, 1] as uint8 (B, C, H, W) on the CPU."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    return torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2)

@@ -59,4 +59,5 @@ def test_docstrings_formulas_become_tex(line: str, tex: str | None) -> None:
     assert formulas.is_formula(line)
     assert tex is None or formulas.tex(line) == tex
     assert formulas.mathml(formulas.tex(line), block=True).startswith("<math ")
+    assert '<mo lspace="0.17em" rspace="0.17em">log</mo><mi>p' in formulas.mathml(r"\log p", block=False)
     assert not formulas.is_formula("for state in sampler(score, x, sigmas, normal=σ): …")

@@ -177,4 +177,4 @@ def completions(moment: Moment, beside: dict[str, Tensor]) -> str:
     names = {"measured": "given", "original": "as it was"}
     row = [(names[name], images[0]) for name, images in beside.items()]
     row[1:1] = [(f"{number}", x) for number, x in enumerate(moment.x.float().cpu(), 1)]
-    return showing.row(torch.stack([x for _, x in row]), [name for name, _ in row], "8rem")
+    return showing.row(torch.stack([x for _, x in row]), [name for name, _ in row], "7rem")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from composing import asked
-from torch import Tensor
+from torch import Tensor, nn
 
 from ncsn import mixture
 from ncsn.config import build
@@ -19,10 +19,11 @@ from ncsn.samplers import num_evaluations
 from ncsn.studio import compare, draw, given, inside, restore, samplers, showing
 from ncsn.studio.live import bytes_of
 from ncsn.studio.networks import Network, Networks, device_of
+from ncsn.studio.page import header
 from ncsn.studio.settings import Settings
 
 Make = Callable[..., Networks]
-DPM = "DPM-Solver++(2M)"
+DPM, LANGEVIN = samplers.WITHOUT_NOISE, samplers.LANGEVIN
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def last(moments: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [DPM, "Annealed Langevin (Algorithm 1)"])
+@pytest.mark.parametrize("name", [DPM, LANGEVIN])
 def test_it_draws_what_the_command_beneath_draws(
     labelled: Network, name: str, call: Any, tmp_path: Path, networks: Make
 ) -> None:
@@ -70,6 +71,16 @@ def test_a_sampler_keeps_to_its_evaluations_and_is_that_of_the_command_line(name
         overrides = samplers.overrides_of(plain.score, name, evaluations)
         config = asked(["ckpt=none", *overrides], "sample")
         assert build(config.sampler, "sampler") == sampler
+
+
+@pytest.mark.parametrize(
+    ("trained", "held"), [("AnnealedLangevin", samplers.TRAINED), ("MetropolisLangevin", LANGEVIN)]
+)
+def test_algorithm_2_begins_with_a_sampler_that_it_can_hold(trained: str, held: str, plain: Network) -> None:
+    config = {"sampler": {"_target_": f"ncsn.samplers.{trained}"}}
+    score = replace(plain.score, network=nn.Identity(), config=config)
+    assert samplers.suggested(score) == (samplers.TRAINED, 100)
+    assert samplers.suggested(score, held=True) == (held, 100)
 
 
 def test_an_image_has_a_chain_and_neighbours(plain: Network) -> None:
@@ -136,6 +147,18 @@ def test_what_was_painted_comes_back_and_anything_else_is_refused(plain: Network
     for wrong in (None, {}, {"hole": 7}, {"hole": "01"}, {"hole": "2" * hole.numel()}):
         with pytest.raises(ConfigError, match="did not arrive"):
             restore.painted_on(wrong, *hole.shape)
+
+
+def test_a_network_trained_by_regression_gives_one_estimate(networks: Make) -> None:
+    regression = networks("condition=inpaint", "objective=regression").first
+    pixels, hole = image_and_hole(regression)
+    ((words, _),) = given.choices(regression).items()
+    moment, _ = last(restore.restore(regression, words, pixels, hole, Settings(samplers.TRAINED, 10, count=3)))
+    assert len(moment.x) == 1
+    with pytest.raises(ConfigError, match="does not suit this network"):
+        next(restore.restore(regression, words, pixels, hole, Settings(DPM, 10, count=3)))
+    assert "one estimate" in restore.how(regression)
+    assert "trained by regression" in header(regression)
 
 
 def test_networks_that_restore_do_not_draw(palette: Network) -> None:

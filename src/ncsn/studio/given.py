@@ -96,9 +96,10 @@ class Choice(NamedTuple):
 
 def choices(network: Network) -> dict[str, Choice]:
     """What can be done to an image with this network, by the words for it."""
-    condition = network.score.condition
+    condition, samples = network.score.condition, not network.estimates
     if isinstance(condition, Pairs):
-        return {"Restore it as in training": Choice(AsTrained, {"images": "given", "damaged": True})}
+        as_given = {"images": "given", "damaged": True}
+        return {"Restore it as in training": Choice(AsTrained, as_given, samples=samples)}
     if isinstance(condition, Damage):
         several = isinstance(condition, Multitask)
         each = condition.each if isinstance(condition, Multitask) else {name_of(condition): condition}
@@ -106,7 +107,8 @@ def choices(network: Network) -> dict[str, Choice]:
         for name, damage in each.items():
             with_hole = isinstance(damage, HOLES)
             words = PAINT if with_hole else DAMAGES.get(name, name)
-            found.setdefault(words, Choice(AsTrained, {"damage": name} if several else {}, paints=with_hole))
+            settings = {"damage": name} if several else {}
+            found.setdefault(words, Choice(AsTrained, settings, paints=with_hole, samples=samples))
         return found
     channels, size, _ = network.score.image_shape
     found = {PAINT: Choice(PaintedHole, {}, paints=True)}

@@ -171,11 +171,11 @@ def tab(networks: Networks, device: Device) -> None:
             plain = gr.HTML(elem_id="toy-langevin")
         with gr.Column(min_width=300):
             annealed = gr.HTML(elem_id="toy-annealed")
-    gr.HTML(
-        showing.heading(f"The loss of {network.name} by noise level")
-        + showing.note("Measured on images that it has not seen in training; the noise is the same at all levels.")
-    )
-    with gr.Row(elem_classes="studio"):
+    about = "Measured on images that it has not seen in training; the noise is the same at all levels."
+    if network.estimates:
+        about = "It was trained by regression, which knows no noise: there is nothing to measure."
+    gr.HTML(showing.heading(f"The loss of {network.name} by noise level") + showing.note(about))
+    with gr.Row(elem_classes="studio", visible=not network.estimates):
         measure = gr.Button("Measure", variant="primary", elem_id="loss-start", scale=0, min_width=160)
         halt = gr.Button("Stop", elem_id="loss-stop", scale=0, min_width=120)
     chart = gr.HTML(elem_id="loss")

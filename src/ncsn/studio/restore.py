@@ -84,6 +84,11 @@ def how(network: Network) -> str:
             "image is put back, with the noise of the level (Algorithm 2), so that the rest grows to fit it. Many "
             "steps fit better. Several completions show what the rest may have been."
         )
+    if network.estimates:
+        return (
+            "This network was trained by regression: of a damaged image it gives one estimate, in one evaluation. "
+            "Where several images are possible, that is their mean, which is blurred."
+        )
     return (
         "This network was trained on damaged images beside whole ones (Palette): it is given the damaged image at "
         "every step, and a few evaluations suffice. Several completions show what the rest may have been."

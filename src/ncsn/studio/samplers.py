@@ -25,6 +25,7 @@ from ncsn.sampling.recommended import clipping, is_regression, recommended
 MOST_EVALUATIONS = 500
 TRAINED = "The one of its training"
 WITHOUT_NOISE = "DPM-Solver++(2M)"  # but that of the start
+LANGEVIN = "Annealed Langevin (Algorithm 1)"
 HELD = "DDPM, ancestral"  # what Algorithm 2 does well with; see docs/restoration.md
 
 
@@ -60,7 +61,7 @@ CHOICES = {
     "Heun (EDM)": Choice("heun", Heun),
     HELD: Choice("ddpm", DDPM),
     "Predictor–corrector": Choice("pc", PredictorCorrector),
-    "Annealed Langevin (Algorithm 1)": Choice("ald_100", BudgetedLangevin, key="evaluations"),
+    LANGEVIN: Choice("ald_100", BudgetedLangevin, key="evaluations"),
 }
 """By the names on the page."""
 
@@ -78,7 +79,7 @@ def suggested(score: TrainedScore, *, held: bool = False) -> tuple[str, int]:
     """
     node, _ = recommended(score)
     if node is score.config["sampler"]:
-        return TRAINED, 100
+        return (LANGEVIN if held and not getattr(_built(node), "can_be_held", False) else TRAINED), 100
     if held:
         return HELD, 100
     sampler = _built(node)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from composing import composed
+from composing import asked, composed
 from lightning import Trainer
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -238,7 +238,7 @@ def test_a_data_set_alone_picks_the_papers_width() -> None:
     ],
 )
 def test_lightnings_options_stay_reachable(option: str) -> None:
-    check(composed(option))
+    check(asked(option))
 
 
 def test_lightnings_options_reach_the_trainer() -> None:
@@ -283,7 +283,7 @@ def test_lightnings_options_reach_the_trainer() -> None:
 )
 def test_what_is_wrong_is_named(option: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        check(composed(option))
+        check(asked(option))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_what_is_wrong_is_named(option: str, told: str) -> None:
 )
 def test_plain_meanings_become_the_type_they_are_meant_for(written: str, meant: Any) -> None:
     key = written.partition("=")[0]
-    found = OmegaConf.select(check(composed(written)), key)
+    found = OmegaConf.select(check(asked(written)), key)
     assert (found, type(found if not isinstance(meant, list) else list(found))) == (meant, type(meant))
     if isinstance(meant, list):
         assert [type(x) for x in found] == [type(x) for x in meant]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composing import composed
+from composing import asked, composed
 
 from ncsn import files, noise
 from ncsn.config import build, check
@@ -159,7 +159,7 @@ def test_what_is_given_is_not_chosen(tmp_path: Path) -> None:
 
 def test_an_overlap_of_ones_own(root: str) -> None:
     few, many = (
-        levels.resolve_levels(composed(f"noise=from_data data.root={root} noise.overlap={overlap}")).noise.num_levels
+        levels.resolve_levels(asked(f"noise=from_data data.root={root} noise.overlap={overlap}")).noise.num_levels
         for overlap in (0.1, 0.9)
     )
     assert few < 22 < many
@@ -186,7 +186,7 @@ def test_other_samplers_are_left_alone(root: str) -> None:
 
 @pytest.mark.parametrize(("size", "ends"), [(32, (50, 232)), (64, (90, 500)), (256, (348, 2311))])
 def test_the_published_ladder_follows_the_size(size: int, ends: tuple[int, int]) -> None:
-    config = composed(f"data=image_folder data.root=x data.image_size={size} noise=ncsnv2")
+    config = asked(f"data=image_folder data.root=x data.image_size={size} noise=ncsnv2")
     assert (config.noise.sigma_max, config.noise.num_levels) == ends
     assert check(config)["noise"]["sigma_min"] == 0.01
 
@@ -209,7 +209,7 @@ def test_sizes_without_a_published_ladder() -> None:
 )
 def test_what_is_wrong_is_named(root: str, arguments: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        levels.resolve_levels(composed(f"noise=from_data data.root={root} {arguments}"))
+        levels.resolve_levels(asked(f"noise=from_data data.root={root} {arguments}"))
 
 
 def test_the_table_of_a_sampler_with_another_convention(root: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,6 +229,6 @@ def test_the_table_of_a_sampler_with_another_convention(root: str, caplog: pytes
     [("1.24e-5", "leave each level with 1.128 of its noise"), ("4e-4", "the noise of the chains grows")],
 )
 def test_the_table_tells_what_a_step_leaves_over_the_ladder(step_size: str, told: str) -> None:
-    config = composed(f"data=cifar10 noise=ncsnv2 sampler.step_size={step_size}")
+    config = asked(f"data=cifar10 noise=ncsnv2 sampler.step_size={step_size}")
     text = levels.Table(config).text(build(config.noise, "noise"), build(config.sampler, "sampler"))
     assert told in text

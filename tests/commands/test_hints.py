@@ -1,7 +1,7 @@
 """What Lightning would take, and what nobody means, is refused by the settings of the commands."""
 
 import pytest
-from composing import composed
+from composing import asked
 
 from ncsn.commands import evaluate, noise, sample, train
 from ncsn.config import check
@@ -18,7 +18,7 @@ SETTINGS = {
 @pytest.mark.parametrize("command", ["train", "sample ckpt=x", "evaluate", "noise"])
 def test_what_is_given_by_default_is_as_the_settings_say(command: str) -> None:
     name, *given = command.split()
-    check(composed(" ".join(given), name), SETTINGS[name])
+    check(asked(given, name), SETTINGS[name])
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_what_is_given_by_default_is_as_the_settings_say(command: str) -> None:
 def test_what_is_refused_is_named(command: str, key: str, value: str) -> None:
     name, *given = command.split()
     with pytest.raises(ConfigError, match=f"^(data\\.)?{key}=.*: must "):
-        check(composed(" ".join([*given, f"{key}={value}"]), name), SETTINGS[name])
+        check(asked([*given, f"{key}={value}"], name), SETTINGS[name])

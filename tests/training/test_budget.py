@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composing import composed
+from composing import asked
 from omegaconf import DictConfig
 
 from ncsn.commands.train import Job
@@ -15,7 +15,7 @@ from ncsn.training import budget
 
 
 def quick(*overrides: str) -> DictConfig:
-    return composed(f"experiment=quick data=digits name=quick {' '.join(overrides)}")
+    return asked(f"experiment=quick data=digits name=quick {' '.join(overrides)}")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`ncsn list`: what there is to choose from, in the words of the configuration itself."""
 
 import argparse
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -36,10 +37,15 @@ def choices(arguments: list[str]) -> None:
     columns = max(shutil.get_terminal_size((120, 24)).columns, 80)
     for group in groups:
         print(f"{group}=…  {GROUPS[group]}")
-        files = sorted((CONF / group).glob("*.yaml"))
+        files = sorted((CONF / group).glob("*.yaml"), key=_by_number)
         names = max(len(file.stem) for file in files)
         for file in files:
             print(f"  {file.stem:{names}}  {textwrap.shorten(about(file), columns - names - 4, placeholder=' …')}")
+
+
+def _by_number(file: Path) -> list[str | int]:
+    """ald_30 before ald_100."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.stem)]
 
 
 def about(file: Path) -> str:

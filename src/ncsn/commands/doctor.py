@@ -57,7 +57,11 @@ def doctor(arguments: list[str]) -> None:
     for finding in findings:
         print("\n".join(_lines(finding, columns)))
     broken = [finding.name for finding in findings if finding.verdict == "broken"]
-    print(f"\nbroken: {', '.join(broken)}" if broken else "\nnothing that is needed is broken; ncsn list, to go on")
+    print(
+        f"\nbroken: {', '.join(broken)}"
+        if broken
+        else "\nnothing that is needed is broken; ncsn list says what there is to do"
+    )
     if broken:
         sys.exit(1)
 

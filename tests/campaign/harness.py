@@ -120,7 +120,7 @@ class Child:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background
             resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
             _watch(self.folder, os.open(self.records / "forbidden", os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-            # Hydra composes all once more, half of what a refused command takes, to see whether a file sets `hydra.mode`.
+            # Hydra composes all once more to see whether a file sets `hydra.mode`, which is half of a command's time.
             Hydra.get_mode = lambda *_, **__: None
             if self.before is not None:
                 self.before()

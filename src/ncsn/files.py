@@ -58,9 +58,9 @@ def atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes what killed processes left in a folder that no other process writes to now."""
-    for path in folder.glob(".*.partial"):
+def remove_partial(folder: Path, name: str = "*") -> None:
+    """Removes what killed processes left in a folder, or of a file there, that no other process writes to now."""
+    for path in folder.glob(f".{name}.*.partial"):
         path.unlink(missing_ok=True)
 
 

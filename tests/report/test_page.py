@@ -282,6 +282,12 @@ def test_a_failure_leaves_the_report_of_before(run: Path) -> None:
     assert list(run.glob(".*")) == []
 
 
+def test_what_a_killed_process_left_of_a_report_is_removed(run: Path) -> None:
+    (run / ".report.html.0123456789ab.partial").touch()
+    write_report(run)
+    assert not list(run.glob(".*.partial"))
+
+
 def test_templates_are_loaded_only_when_a_report_is_written() -> None:
     subprocess.run([sys.executable, "-c", "import ncsn.report, sys; assert 'jinja2' not in sys.modules"], check=True)
 

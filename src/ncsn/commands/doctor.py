@@ -1,6 +1,5 @@
 """`ncsn doctor`: what this machine has, what is missing, and what to do about it."""
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -17,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from ncsn.commands.cli import CONF
+from ncsn.commands.ending import Parser
 from ncsn.errors import ConfigError, UserError
 
 Verdict = Literal["ok", "hint", "broken"]
@@ -46,7 +46,7 @@ def doctor(arguments: list[str]) -> None:
     Raises:
         ConfigError: an argument is not data.root=….
     """
-    parser = argparse.ArgumentParser("ncsn doctor", description="Looks at this machine, and says what to do.")
+    parser = Parser("ncsn doctor", description="Looks at this machine, and says what to do.")
     parser.add_argument("root", nargs="?", metavar="data.root=…", help="the folder of the data sets; by default data")
     given = parser.parse_args(arguments).root or "data.root=data"
     key, _, root = given.partition("=")

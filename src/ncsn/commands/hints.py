@@ -1,5 +1,6 @@
 """Type hints of keys that several commands have, for `ncsn.config.check`."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -21,7 +22,11 @@ Name = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+DEVICES: dict[str, Any] = {  # Lightning starts a process for each, and of CPUs it takes any number
+    "trainer.devices": Annotated[int, Field(le=max(8, os.cpu_count() or 1))] | list[int] | str
+}
 TRAINER: dict[str, Any] = {  # of which Lightning takes more than it can train with, or more than the networks can
+    **DEVICES,
     "trainer.max_steps": Literal[-1] | Count,
     "trainer.max_epochs": Literal[-1] | Count | None,
     "trainer.precision": Precision | None,

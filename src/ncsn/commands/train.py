@@ -181,10 +181,20 @@ class Job:
 def _checked(config: DictConfig) -> DictConfig:
     """The configuration with values as validated, what the data says of the network, and noise levels in numbers."""
     config = classes.resolve_conditions(check(config, SETTINGS))
+    _refuse_endless(config.trainer)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         stand_in = build_model(levels.with_stand_ins(config))
         try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)
     return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
+
+
+def _refuse_endless(trainer: DictConfig) -> None:
+    limits = ("max_steps", "max_epochs", "max_time", "fast_dev_run")
+    if all(trainer.get(name) in (-1, None, False) for name in limits):
+        raise ConfigError(
+            f"trainer.max_steps={trainer.max_steps}: nothing ends this training; give trainer.max_steps=…, "
+            "trainer.max_epochs=… or trainer.max_time=…"
+        )
 
 
 def _fit(config: DictConfig, job: Job) -> dict[str, float]:

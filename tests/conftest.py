@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ import torch
 from filelock import FileLock
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from ncsn.commands import cli
 
@@ -40,6 +44,28 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_once() -> Iterator[None]:
+    """Hydra parses all files and all overrides anew for every command, a third of composing; here each text once."""
+    load, parse_rule = OmegaConf.load, OverridesParser.parse_rule
+
+    @cache
+    def file_of(text: str) -> Any:
+        return load(io.StringIO(text))
+
+    @cache
+    def rule_of(text: str, rule: str) -> Any:
+        return parse_rule(OverridesParser.create(), text, rule)
+
+    def load_once(file: Any) -> Any:
+        return deepcopy(file_of(file.read() if hasattr(file, "read") else Path(file).read_text("utf-8")))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load_once)
+        patch.setattr(OverridesParser, "parse_rule", lambda _, text, rule: deepcopy(rule_of(text, rule)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import asked, composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 
@@ -69,17 +68,15 @@ COMMANDS = commands()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def composing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder that has the experiment of the reader's own that the pages speak of."""
+def _reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In a folder that has the experiment of the reader's own that the pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
     mine = folder / "my_conf" / "experiment" / "mine.yaml"
     mine.parent.mkdir(parents=True)
     mine.write_text("# @package _global_\nname: mine\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            yield
+        yield
 
 
 def jobs(arguments: list[str], command: str) -> Iterator[list[str]]:
@@ -98,7 +95,7 @@ def jobs(arguments: list[str], command: str) -> Iterator[list[str]]:
 
 def composes(command: str, arguments: list[str]) -> None:
     for overrides in jobs(arguments, command):
-        config = compose(command, overrides)
+        config = asked(overrides, command)
         if command == "train" and is_auto(config):  # what a run would find out
             config.model.num_filters = 16
         config = check(resolve_width(config) if command == "train" else config, SETTINGS[command])
@@ -132,7 +129,7 @@ def test_commands_compose(line: Command, monkeypatch: pytest.MonkeyPatch) -> Non
         assert arguments == ["install=bash"]
     elif line == MISSPELT:
         with pytest.raises(ConfigCompositionException):
-            composes(command, arguments)
+            composed(arguments, command)
     elif command in COMPOSED:
         composes(command, [argument for argument in arguments if argument != "…"])
     elif command == "list":

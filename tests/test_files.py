@@ -61,7 +61,7 @@ def test_a_link_follows_its_target_also_where_symbolic_ones_are_refused(
 
 
 def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     answers = context.Queue()
 
     def ask() -> bool:

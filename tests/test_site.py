@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import Browser, find_browser
 
 pytest.importorskip("latex2mathml")
 formulas = pytest.importorskip("formulas")
@@ -47,6 +48,21 @@ def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
         assert not re.search(r"(url\(|@import\s*)[\"']?(https?:)?//", sheet.read_text("utf-8")), sheet
 
 
+@pytest.mark.slow
+def test_it_can_be_read_on_a_phone_and_without_a_server(site: Path, tmp_path: Path) -> None:
+    executable = find_browser()
+    if executable is None:
+        pytest.skip("no Chromium to open the site in")
+    with Browser(executable, tmp_path) as page:
+        for name in ("index.html", "family.html", "performance.html"):
+            page.open(site / name, 390)
+            assert page.evaluate("document.documentElement.scrollWidth") == 390, name
+            assert page.complaints == []
+            assert [address for address in page.requests if not address.startswith("file:")] == []
+        # Material has no search without a server; nothing offers it then
+        assert page.evaluate("document.querySelector('.md-header [for=__search]').offsetWidth") == 0
+
+
 @pytest.mark.parametrize(
     ("line", "tex"),
     [
@@ -59,4 +75,5 @@ def test_docstrings_formulas_become_tex(line: str, tex: str | None) -> None:
     assert formulas.is_formula(line)
     assert tex is None or formulas.tex(line) == tex
     assert formulas.mathml(formulas.tex(line), block=True).startswith("<math ")
+    assert '<mo lspace="0.17em" rspace="0.17em">log</mo><mi>p' in formulas.mathml(r"\log p", block=False)
     assert not formulas.is_formula("for state in sampler(score, x, sigmas, normal=σ): …")

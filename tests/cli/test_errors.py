@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from composing import asked
+
+from ncsn.commands.sample import sample
+from ncsn.errors import UserError
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
@@ -119,20 +123,41 @@ SAMPLE_WRONG = [
     ("ckpt=/dev/zero", ["/dev/zero", "a pipe or a device"]),
     ("ckpt={ckpt} num_samples=100000000000", ["100,000,000,000 samples", "years", "GB of disk", "confirm=true"]),
 ]
+SAMPLE_TYPED = [  # of the others, what the command is asked for is made without composing it
+    "",
+    "ckpt={ckpt} sampler.step_sise=1",
+    "ckpt={ckpt} sampler=ddmi",
+    "ckpts={ckpt}",
+    "ckpt={ckpt} speed=quick",
+    "ckpt={ckpt} out=/dev/null",
+]
 
 
 @pytest.mark.parametrize(("arguments", "told"), SAMPLE_WRONG, ids=[arguments for arguments, _ in SAMPLE_WRONG])
 def test_a_wrong_request_for_samples_is_told_in_one_line(
-    arguments: str, told: list[str], checkpoint: Path, call: Command, tmp_path: Path
+    arguments: str,
+    told: list[str],
+    network: Path,
+    call: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    alone = shutil.copy(checkpoint, tmp_path / "alone.ckpt")
+    alone = shutil.copy(network, tmp_path)
     (tmp_path / "empty").mkdir()
     names = {"ckpt": alone, "folder": tmp_path / "empty"}
-    outcome = call("sample", *arguments.format(**names).split(), cwd=tmp_path, check=False)
-    assert outcome.status == 2
-    (line,) = outcome.err.splitlines()
+    given = arguments.format(**names)
+    if arguments in SAMPLE_TYPED:
+        outcome = call("sample", *given.split(), cwd=tmp_path, check=False)
+        assert outcome.status == 2
+        (line,) = outcome.err.splitlines()
+    else:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UserError) as refused:
+            sample(asked(given, "sample"))
+        line = str(refused.value)
+    assert "\n" not in line
     assert [word for word in told if word.format(**names) not in line] == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone.ckpt", "empty"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone.safetensors", "empty"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "foreign"])

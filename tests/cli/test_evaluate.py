@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from composing import asked
 from offline_wandb import wandb_run
 from PIL import Image
 
+from ncsn.commands.evaluate import evaluate
 from ncsn.data import Digits
+from ncsn.errors import UserError
 from ncsn.evaluation import Classifier
 from ncsn.evaluation import evaluator as evaluation
 from ncsn.evaluation.per_image import PerImage
@@ -579,28 +582,44 @@ WRONG = [
     ("ckpt={ckpt} reference=large.npz", ["20×20×1", "8×8×1"]),
     ("ckpt={ckpt} reference=few.npz", ["at least 20 reference images", "found 10"]),
     ("ckpt={ckpt} against=nowhere.ckpt", ["nowhere.ckpt", "no such checkpoint"]),
-    ("ckpt={ckpt} features.weights_path=nowhere.pth features=inception", ["nowhere.pth", "features.weights_path"]),
+    ("ckpt={ckpt} features=inception features.weights_path=nowhere.pth", ["nowhere.pth", "features.weights_path"]),
     ("ckpt={ckpt} trainer.devices=none", ["trainer", "devices", "int > 0"]),
     ("ckpt={ckpt} sampler.step_size=0", ["sampler.step_size=0", "positive"]),
     ("ckpts={ckpt}", ["ckpts", "ckpt"]),
 ]  # fmt: skip
+TYPED = (WRONG[0][0], WRONG[-1][0])  # of the others, what the command is asked for is made without composing it
 
 
 @pytest.mark.parametrize(("arguments", "told"), WRONG, ids=[arguments for arguments, _ in WRONG])
 def test_a_wrong_request_is_told_in_one_line(
-    arguments: str, told: list[str], trained: Path, judging: Digits, call: Command, tmp_path: Path
+    arguments: str,
+    told: list[str],
+    trained: Path,
+    network: Path,
+    judging: Digits,
+    call: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "empty").mkdir()
     for name, count, size in (("good", 40, 8), ("large", 40, 20), ("few", 10, 8)):
         np.savez(tmp_path / f"{name}.npz", np.zeros((count, size, size, 1), np.uint8))
-    given = arguments.format(ckpt=checkpoint(trained), run=trained, npz=tmp_path / "good.npz").split()
+    given = arguments.format(ckpt=network, run=trained, npz=tmp_path / "good.npz").split()
     root = [f"data.root={judging.root}"] if "data=digits" in given else []
-    outcome = call("evaluate", *FORTY[:3], *root, *given, cwd=tmp_path, check=False)
-    assert outcome.status == 2
-    (line,) = outcome.err.splitlines()
-    assert line.startswith("error: ")
+    given = [*FORTY[:3], *root, *given]
+    if arguments in TYPED:
+        outcome = call("evaluate", *given, cwd=tmp_path, check=False)
+        assert outcome.status == 2
+        (line,) = outcome.err.splitlines()
+        assert line.startswith("error: ")
+    else:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UserError) as refused:
+            evaluate(asked(given, "evaluate"))
+        line = str(refused.value)
+    assert "\n" not in line
     assert [word for word in told if word not in line] == []
-    assert not (trained / "samples").exists()
+    assert not any((folder / "samples").exists() for folder in (trained, network.parent))
     assert not list(tmp_path.glob("*_evaluation"))
 
 

@@ -123,11 +123,11 @@ def test_what_is_there_is_not_computed_again(
     assert (nats_of(path) == nats).all()
 
 
-def test_two_processes_find_what_one_does(scored: tuple[Path, str], run: Command, tmp_path: Path) -> None:
+def test_two_processes_find_what_one_does(scored: tuple[Path, str], call: Command, tmp_path: Path) -> None:
     path = shutil.copytree(scored[0].parents[1], tmp_path / "run", symlinks=True) / "checkpoints" / scored[0].name
     expected = record_of(path)["likelihood"], nats_of(path)
     shutil.rmtree(path.parents[1] / "likelihood")
-    run("evaluate", f"ckpt={path}", *BITS, "trainer.devices=2", cwd=tmp_path)
+    call("evaluate", f"ckpt={path}", *BITS, "trainer.devices=2", "trainer.strategy=ddp_fork", cwd=tmp_path)
     np.testing.assert_allclose(nats_of(path), expected[1], rtol=1e-6)
     found = record_of(path)["likelihood"]
     for key in ("standard_error", "solver_error", "nats_per_image"):

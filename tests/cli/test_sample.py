@@ -144,7 +144,7 @@ def test_it_ends_when_it_is_told_to(trained: Path, start: Command, tmp_path: Pat
     for line in iter(process.stdout.readline, ""):
         if "1 samples from" in line:  # the chains are next
             break
-    time.sleep(3)
+    time.sleep(1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
 

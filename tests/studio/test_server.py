@@ -10,7 +10,6 @@ import pytest
 from browser import Browser, find_browser
 
 from ncsn.errors import ConfigError
-from ncsn.studio.live import RUNNING
 from ncsn.studio.networks import Networks
 from ncsn.studio.page import Studio
 from ncsn.studio.uploads import MOST_OF_A_REQUEST
@@ -44,11 +43,21 @@ def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
 
 
 @pytest.fixture
-def slow(studio: Studio) -> Iterator[None]:
-    """500 evaluations take 15 seconds or more."""
-    hook = studio.networks.first.score.network.register_forward_pre_hook(lambda *_: time.sleep(0.03))
-    yield
+def evaluations(studio: Studio) -> Iterator[list[float]]:
+    """When the network was evaluated, 500 times of which take 15 seconds or more."""
+    at: list[float] = []
+
+    def slowly(*_: object) -> None:
+        at.append(time.monotonic())
+        time.sleep(0.03)
+
+    hook = studio.networks.first.score.network.register_forward_pre_hook(slowly)
+    yield at
     hook.remove()
+
+
+def has_ended(evaluations: list[float]) -> bool:
+    return time.monotonic() - evaluations[-1] > 0.5
 
 
 def go_to(page: Browser, tab: str) -> None:
@@ -85,14 +94,12 @@ def test_it_draws_and_shows_a_chain_when_an_image_is_pressed(page: Browser) -> N
     page.wait("document.body.textContent.includes('The training images nearest to it')")
 
 
-@pytest.mark.usefixtures("slow")
-def test_drawing_stops_on_the_server_when_the_page_asks(page: Browser) -> None:
+def test_drawing_stops_on_the_server_when_the_page_asks(page: Browser, evaluations: list[float]) -> None:
     ask_for(page, 500)
     page.click("#draw-start")
     page.wait("document.querySelector('#draw-noise').textContent.includes('of 500')")
-    assert RUNNING.count == 1
     page.click("#draw-stop")
-    wait_for(lambda: RUNNING.count == 0)
+    wait_for(lambda: has_ended(evaluations))
     assert not page.evaluate(is_done("draw-noise"))
 
 
@@ -138,7 +145,15 @@ def test_chains_run_in_the_toy_and_the_loss_is_measured(page: Browser) -> None:
     page.click("#toy-start")
     page.wait("document.querySelector('#toy-annealed path') && document.querySelector('#toy-langevin path') && true")
     page.click("#toy-stop")
-    wait_for(lambda: RUNNING.count == 0)
+    shown = "document.querySelector('#toy-annealed').textContent"
+
+    def stands_still() -> bool:
+        before = page.evaluate(shown)
+        time.sleep(0.5)
+        return page.evaluate(shown) == before
+
+    wait_for(stands_still)
+    assert "step 1,000" not in page.evaluate(shown)
     page.click("#loss-start")
     page.wait("document.querySelectorAll('#loss circle').length > 10")
 
@@ -155,8 +170,7 @@ def test_on_a_phone_all_tabs_are_there_and_nothing_sticks_out(page: Browser, add
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-@pytest.mark.usefixtures("slow")
-def test_work_ends_when_the_page_is_closed(address: str, tmp_path: Path) -> None:
+def test_work_ends_when_the_page_is_closed(address: str, tmp_path: Path, evaluations: list[float]) -> None:
     executable = find_browser()
     if executable is None:
         pytest.skip("no Chromium to open the studio in")
@@ -164,8 +178,9 @@ def test_work_ends_when_the_page_is_closed(address: str, tmp_path: Path) -> None
         browser.open(address, 1280)
         ask_for(browser, 500)
         browser.click("#draw-start")
-        wait_for(lambda: RUNNING.count == 1)
-    wait_for(lambda: RUNNING.count == 0)
+        wait_for(lambda: len(evaluations) > 0)
+    wait_for(lambda: has_ended(evaluations))
+    assert len(evaluations) < 500
 
 
 def test_it_takes_no_files_and_gives_none(address: str) -> None:

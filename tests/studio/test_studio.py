@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from composing import composed
-from torch import Tensor
+from composing import asked
+from torch import Tensor, nn
 
 from ncsn import mixture
 from ncsn.config import build
 from ncsn.errors import ConfigError
 from ncsn.samplers import num_evaluations
 from ncsn.studio import compare, draw, given, inside, restore, samplers, showing
-from ncsn.studio.live import RUNNING, bytes_of
+from ncsn.studio.live import bytes_of
 from ncsn.studio.networks import Network, Networks, device_of
+from ncsn.studio.page import header
+from ncsn.studio.settings import Settings
 
 Make = Callable[..., Networks]
-DPM = "DPM-Solver++(2M)"
+DPM, LANGEVIN = samplers.WITHOUT_NOISE, samplers.LANGEVIN
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +47,14 @@ def last(moments: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [DPM, "Heun (EDM)", "Annealed Langevin (Algorithm 1)"])
+@pytest.mark.parametrize("name", [DPM, LANGEVIN])
 def test_it_draws_what_the_command_beneath_draws(
     labelled: Network, name: str, call: Any, tmp_path: Path, networks: Make
 ) -> None:
     ckpt = str(networks("condition=label").paths[labelled.name])
-    settings = (name, 7, 3, 5, "2", 1.5)
-    moment, drawn = last(draw.draw(labelled, *settings))
-    command = shlex.split(" ".join(draw.terminal(ckpt, labelled, *settings)))
+    settings = Settings(name, 7, count=3, seed=5, label="2", guidance=1.5)
+    moment, drawn = last(draw.draw(labelled, settings))
+    command = shlex.split(" ".join(draw.terminal(ckpt, labelled, settings)))
     call(*command[1:], f"out={tmp_path}", "trainer.accelerator=cpu", cwd=tmp_path)
     samples = np.load(tmp_path / "samples.npz")["arr_0"]
     assert np.array_equal(bytes_of(moment.x).permute(0, 2, 3, 1), samples)
@@ -67,20 +69,22 @@ def test_a_sampler_keeps_to_its_evaluations_and_is_that_of_the_command_line(name
         steps_of = levels if "Langevin" in name else 2  # the same for every level, or an evaluation or two
         assert evaluations - steps_of < num_evaluations(sampler, levels) <= max(evaluations, 4)
         overrides = samplers.overrides_of(plain.score, name, evaluations)
-        config = composed(" ".join(["ckpt=none", *overrides]), "sample")
+        config = asked(["ckpt=none", *overrides], "sample")
         assert build(config.sampler, "sampler") == sampler
 
 
-def test_work_ends_where_nobody_looks_any_more(plain: Network) -> None:
-    chains = draw.draw(plain, DPM, 400, 2, 0, "any", 1.0)
-    next(chains)
-    assert RUNNING.count == 1
-    chains.close()
-    assert RUNNING.count == 0
+@pytest.mark.parametrize(
+    ("trained", "held"), [("AnnealedLangevin", samplers.TRAINED), ("MetropolisLangevin", LANGEVIN)]
+)
+def test_algorithm_2_begins_with_a_sampler_that_it_can_hold(trained: str, held: str, plain: Network) -> None:
+    config = {"sampler": {"_target_": f"ncsn.samplers.{trained}"}}
+    score = replace(plain.score, network=nn.Identity(), config=config)
+    assert samplers.suggested(score) == (samplers.TRAINED, 100)
+    assert samplers.suggested(score, held=True) == (held, 100)
 
 
 def test_an_image_has_a_chain_and_neighbours(plain: Network) -> None:
-    _, drawn = last(draw.draw(plain, DPM, 20, 2, 0, "any", 1.0))
+    _, drawn = last(draw.draw(plain, Settings(DPM, 20, count=2)))
     assert len(drawn.frames) == draw.FRAMES + 1
     training = plain.training_data().images("train")
     drawn.frames[-1] = training[[7, 9]].clone()
@@ -99,7 +103,7 @@ def test_training_images_that_are_not_here_are_said_to_be_missing_and_not_fetche
     monkeypatch.setattr(mnist, "fetch", lambda *_: pytest.fail("downloads"))
     data = {"_target_": "ncsn.data.MNIST", "root": str(tmp_path / "none")}
     away = Network("away", replace(plain.score, config=plain.score.config | {"data": data}), plain.device)
-    _, drawn = last(draw.draw(away, DPM, 3, 1, 0, "any", 1.0))
+    _, drawn = last(draw.draw(away, Settings(DPM, 3, count=1)))
     assert "not on this machine" in draw.about(drawn, 0)
     for of_data in (lambda: restore.one_of_the_data_set(away), lambda: next(inside.losses(away))):
         with pytest.raises(ConfigError, match=r"not on this machine.*data\.root=FOLDER"):
@@ -118,7 +122,7 @@ def test_known_pixels_stay_and_completions_differ(kind: str, request: pytest.Fix
     network = request.getfixturevalue(kind)
     pixels, hole = image_and_hole(network)
     for words, choice in given.choices(network).items():
-        moment, beside = last(restore.restore(network, words, pixels, hole, DPM, 6, 2, 0, "any", 1.0))
+        moment, beside = last(restore.restore(network, words, pixels, hole, Settings(DPM, 6, count=2)))
         found = bytes_of(moment.x)
         assert len(found) == (2 if choice.samples else 1)
         assert torch.equal(bytes_of(beside["original"]), pixels)
@@ -133,7 +137,7 @@ def test_a_hole_that_says_nothing_is_refused(plain: Network, palette: Network, f
     for network in (plain, palette):
         pixels, hole = image_and_hole(network)
         with pytest.raises(ConfigError, match=expected):
-            next(restore.restore(network, given.PAINT, pixels, hole.fill_(fill), DPM, 6, 2, 0, "any", 1.0))
+            next(restore.restore(network, given.PAINT, pixels, hole.fill_(fill), Settings(DPM, 6, count=2)))
 
 
 def test_what_was_painted_comes_back_and_anything_else_is_refused(plain: Network) -> None:
@@ -145,23 +149,36 @@ def test_what_was_painted_comes_back_and_anything_else_is_refused(plain: Network
             restore.painted_on(wrong, *hole.shape)
 
 
+def test_a_network_trained_by_regression_gives_one_estimate(networks: Make) -> None:
+    regression = networks("condition=inpaint", "objective=regression").first
+    pixels, hole = image_and_hole(regression)
+    ((words, _),) = given.choices(regression).items()
+    moment, _ = last(restore.restore(regression, words, pixels, hole, Settings(samplers.TRAINED, 10, count=3)))
+    assert len(moment.x) == 1
+    with pytest.raises(ConfigError, match="does not suit this network"):
+        next(restore.restore(regression, words, pixels, hole, Settings(DPM, 10, count=3)))
+    assert "one estimate" in restore.how(regression)
+    assert "trained by regression" in header(regression)
+
+
 def test_networks_that_restore_do_not_draw(palette: Network) -> None:
     assert not palette.draws
     with pytest.raises(ConfigError, match="draws none without a damaged one"):
-        next(draw.draw(palette, DPM, 3, 1, 0, "any", 1.0))
+        next(draw.draw(palette, Settings(DPM, 3, count=1)))
 
 
 def test_two_networks_draw_from_one_seed(networks: Make) -> None:
     of_run = networks("condition=label", against=None)
     earlier = of_run.load(of_run.names[1])
     assert "step 2" in earlier.name
-    sides = ((of_run.first, DPM, 5), (earlier, DPM, 5))
-    left, right = last(compare.compare(sides, 2, 0, "any", 1.0))
+    settings = Settings(DPM, 5, count=2)
+    left, right = last(compare.compare((of_run.first, settings), (earlier, settings)))
     assert left.is_last
     assert right.is_last
     assert not torch.equal(left.x, right.x)
     assert "0.000 on average" in compare.difference(left, left)
-    (one, other) = last(compare.compare((sides[0], sides[0]), 2, 0, "3", 1.0))
+    side = (of_run.first, replace(settings, label="3"))
+    one, other = last(compare.compare(side, side))
     assert torch.equal(one.x, other.x)
     with pytest.raises(ConfigError, match="no such network"):
         of_run.load("/etc/passwd")

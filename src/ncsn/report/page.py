@@ -1,6 +1,7 @@
 """`report.html`: one file with everything in it, that any browser shows without a network and without scripts."""
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def render_chart(chart: Chart) -> str:
     return str(drawn)
 
 
+@cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only here: commands start sooner without it
 

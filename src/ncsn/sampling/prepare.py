@@ -24,7 +24,7 @@ from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.sampling.encoded import EncodedFolder
 from ncsn.sampling.folder import SampleFolder
-from ncsn.sampling.recommended import REGRESSION, recommended
+from ncsn.sampling.recommended import REGRESSION, is_regression, recommended
 from ncsn.sampling.tasks import Encode, Task
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def sampler_node(config: DictConfig, score: TrainedScore, beside: bool) -> dict[
     node = OmegaConf.to_container(config.sampler, resolve=True)
     assert isinstance(node, dict)
     trained = score.config["sampler"]
-    if trained["_target_"] == REGRESSION and node.get("_target_") not in (None, REGRESSION):
+    if is_regression(score) and node.get("_target_") not in (None, REGRESSION):
         if not beside:
             raise ConfigError(
                 f"sampler={node['_target_']}: the network was trained with objective=regression, which learns one "

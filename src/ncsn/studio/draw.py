@@ -14,7 +14,8 @@ from ncsn.sampling.tasks import Generate
 from ncsn.studio import samplers, showing
 from ncsn.studio.live import Moment, bytes_of, moments, seldom
 from ncsn.studio.networks import Network, Networks
-from ncsn.studio.widgets import ALL, Device, Settings, chosen_class, pictures, told
+from ncsn.studio.settings import ALL, Settings
+from ncsn.studio.widgets import Device, Fields, pictures, told
 
 MOST_VALUES = 2**20  # pixels of all images of a call together, times their channels
 FRAMES, NEIGHBOURS = 10, 8
@@ -35,10 +36,9 @@ def most_images(network: Network) -> int:
     return max(1, min(64, MOST_VALUES // (channels * height * width)))
 
 
-def generate(network: Network, name: str, evaluations: int, count: int, label: str, guidance: float) -> Generate:
-    """The task of so many images; see `Settings` for the rest."""
-    sampler = samplers.sampler_of(network.score, name, evaluations)
-    return Generate(score=network.score, sampler=sampler, num_samples=count, **chosen_class(network, label, guidance))
+def generate(network: Network, settings: Settings) -> Generate:
+    """The task of drawing images from nothing."""
+    return Generate(score=network.score, **settings.of_task(network))
 
 
 def columns_of(network: Network, label: str) -> int | None:
@@ -46,15 +46,13 @@ def columns_of(network: Network, label: str) -> int | None:
     return len(network.classes) if label == ALL and 2 <= len(network.classes) <= 16 else None
 
 
-def draw(
-    network: Network, name: str, evaluations: int, count: int, seed: int, label: str, guidance: float
-) -> Iterator[tuple[Moment, Drawn | None]]:
+def draw(network: Network, settings: Settings) -> Iterator[tuple[Moment, Drawn | None]]:
     """Images on their way; with the last of them, a few steps of all chains."""
-    task = generate(network, name, evaluations, count, label, guidance)
+    task = generate(network, settings)
     keep, drawn = {0, *(step + 1 for step in evenly(task.num_steps, FRAMES))}, Drawn(network)
 
     def kept() -> Iterator[Moment]:
-        for moment in moments(network, task, seed):
+        for moment in moments(network, task, settings.seed):
             if moment.step in keep:
                 drawn.frames.append(bytes_of(moment.x))
                 drawn.levels.append("sample" if moment.is_last else f"σ = {moment.sigma:.2g}")
@@ -64,16 +62,15 @@ def draw(
         yield moment, drawn if moment.is_last else None
 
 
-def terminal(
-    ckpt: str, network: Network, name: str, evaluations: int, count: int, seed: int, label: str, guidance: float
-) -> list[str]:
+def terminal(ckpt: str, network: Network, settings: Settings) -> list[str]:
     """The command that draws the very same images."""
-    words = ["ncsn", "sample", shlex.quote(f"ckpt={ckpt}"), f"num_samples={count}", f"batch_size={count}"]
-    words += [f"seed={seed}", *samplers.overrides_of(network.score, name, evaluations)]
-    for_class = chosen_class(network, label, guidance)
-    return words + [
-        shlex.quote(f"{key}={value}") for key, value in for_class.items() if (key, value) != ("guidance", 1)
-    ]
+    count, of_class = settings.count, settings.of_class(network)
+    if of_class.get("guidance") == 1:
+        del of_class["guidance"]
+    words = [f"ckpt={ckpt}", f"num_samples={count}", f"batch_size={count}", f"seed={settings.seed}"]
+    words += samplers.overrides_of(network.score, settings.sampler, settings.evaluations)
+    words += [f"{key}={value}" for key, value in of_class.items()]
+    return ["ncsn", "sample", *map(shlex.quote, words)]
 
 
 def about(drawn: Drawn | None, number: int) -> str:
@@ -117,7 +114,7 @@ def tab(networks: Networks, device: Device, ckpt: str) -> None:
                     "the sampler follows it, step by step, while the noise level σ falls."
                 )
             )
-            settings = Settings(network, most_images(network))
+            fields = Fields(network, most_images(network))
             with gr.Row():
                 start = gr.Button("Draw", variant="primary", elem_id="draw-start", min_width=120)
                 stop = gr.Button("Stop", elem_id="draw-stop", min_width=120)
@@ -130,13 +127,13 @@ def tab(networks: Networks, device: Device, ckpt: str) -> None:
     def start_drawing(
         name: str, evaluations: int, count: int, seed: int, label: str, guidance: float
     ) -> Iterator[tuple[str, str, str, str, Drawn | None]]:
-        words = (network, name, evaluations, count, seed, label, guidance)
+        settings = Settings(name, evaluations, count, seed, label, guidance)
         hint = showing.note("Press an image for its chain and its nearest training images.")
         with told():
-            for moment, kept in draw(*words):
+            for moment, kept in draw(network, settings):
                 images = showing.tiles(moment.x, pressed=moment.is_last, columns=columns_of(network, label))
                 bar = showing.noise(moment, network.score.sigmas)
-                done = showing.command(terminal(ckpt, *words)) if kept else ""
+                done = showing.command(terminal(ckpt, network, settings)) if kept else ""
                 yield images, bar, hint, done, kept
 
     def press(kept: Drawn | None, event: gr.EventData) -> str:
@@ -146,7 +143,7 @@ def tab(networks: Networks, device: Device, ckpt: str) -> None:
 
     started = start.click(
         start_drawing,
-        settings.inputs,
+        fields.inputs,
         [shown, level, details, line, drawn],
         api_name="draw",
         show_progress="hidden",

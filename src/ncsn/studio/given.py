@@ -14,6 +14,7 @@ from ncsn.restoration import KnownPixels
 from ncsn.sampling.tasks import Colorize, Denoise, Inpaint, Restore, SuperResolution
 from ncsn.sampling.tasks.restore import OfImages
 from ncsn.studio.networks import Network
+from ncsn.studio.settings import Settings
 
 HOLES = (InpaintDamage, UncropDamage)
 FACTORS = (2, 4, 8)
@@ -95,9 +96,10 @@ class Choice(NamedTuple):
 
 def choices(network: Network) -> dict[str, Choice]:
     """What can be done to an image with this network, by the words for it."""
-    condition = network.score.condition
+    condition, samples = network.score.condition, not network.estimates
     if isinstance(condition, Pairs):
-        return {"Restore it as in training": Choice(AsTrained, {"images": "given", "damaged": True})}
+        as_given = {"images": "given", "damaged": True}
+        return {"Restore it as in training": Choice(AsTrained, as_given, samples=samples)}
     if isinstance(condition, Damage):
         several = isinstance(condition, Multitask)
         each = condition.each if isinstance(condition, Multitask) else {name_of(condition): condition}
@@ -105,7 +107,8 @@ def choices(network: Network) -> dict[str, Choice]:
         for name, damage in each.items():
             with_hole = isinstance(damage, HOLES)
             words = PAINT if with_hole else DAMAGES.get(name, name)
-            found.setdefault(words, Choice(AsTrained, {"damage": name} if several else {}, paints=with_hole))
+            settings = {"damage": name} if several else {}
+            found.setdefault(words, Choice(AsTrained, settings, paints=with_hole, samples=samples))
         return found
     channels, size, _ = network.score.image_shape
     found = {PAINT: Choice(PaintedHole, {}, paints=True)}
@@ -119,21 +122,21 @@ def choices(network: Network) -> dict[str, Choice]:
     return found
 
 
-def task_of(network: Network, choice: Choice, pixels: Tensor, hole: Tensor, count: int, **settings: Any) -> Given:
+def task_of(network: Network, choice: Choice, pixels: Tensor, hole: Tensor, settings: Settings) -> Given:
     """The task that a choice means.
 
     Args:
         choice: one of `choices`.
         pixels: the image, uint8 (1, C, H, W).
         hole: bool (H, W); it counts if one is to be painted.
-        count: completions.
-        settings: sampler, and what else tasks have in common.
+        settings: of the completions.
 
     Raises:
         ConfigError: nothing is painted, or all of it; or the sampler cannot do it.
     """
-    given = {**settings, **choice.settings, "score": network.score, "pixels": pixels}
-    given["num_samples"] = count if choice.samples else 1
+    given = {**settings.of_task(network), **choice.settings, "score": network.score, "pixels": pixels}
+    if not choice.samples:
+        given["num_samples"] = 1
     if choice.paints:
         if hole.all() or not hole.any():
             what = "All of the image is painted; nothing is left to go by." if hole.any() else "Nothing is painted."

@@ -23,7 +23,6 @@ from ncsn.report.page import render_chart
 from ncsn.samplers import AnnealedLangevin, Langevin
 from ncsn.score import Score, score_given
 from ncsn.studio import showing
-from ncsn.studio.live import RUNNING
 from ncsn.studio.networks import Network, Networks
 from ncsn.studio.widgets import Device, seed_field, told
 
@@ -92,15 +91,11 @@ def chains(seed: int, steps_per_level: int) -> Iterator[tuple[str, str]]:
     langevin = Langevin(steps=steps, step_size=STEP_SIZE)(mixture.score, start, sigmas, normal=draws[0].normal)
     annealed = AnnealedLangevin(steps_per_level=steps_per_level, step_size=STEP_SIZE)
     both = zip(langevin, annealed(mixture.score, start, sigmas, normal=draws[1].normal), strict=True)
-    with RUNNING:
-        yield _panel("Langevin", start, SIGMA_MIN, 0, steps), _panel("Annealed", start, SIGMA_MAX, 0, steps)
-        for step, (one, other) in enumerate(both, 1):
-            if step % max(1, steps // PICTURES) == 0 or step == steps:
-                level = float(sigmas[other.level])
-                yield (
-                    _panel("Langevin", one.x, SIGMA_MIN, step, steps),
-                    _panel("Annealed", other.x, level, step, steps),
-                )
+    yield _panel("Langevin", start, SIGMA_MIN, 0, steps), _panel("Annealed", start, SIGMA_MAX, 0, steps)
+    for step, (one, other) in enumerate(both, 1):
+        if step % max(1, steps // PICTURES) == 0 or step == steps:
+            level = float(sigmas[other.level])
+            yield _panel("Langevin", one.x, SIGMA_MIN, step, steps), _panel("Annealed", other.x, level, step, steps)
 
 
 def _panel(name: str, x: Tensor, sigma: float, step: int, steps: int) -> str:
@@ -121,12 +116,11 @@ def losses(network: Network) -> Iterator[str]:
     images = network.training_data().images("val")[:LOOKED_AT]
     places = torch.linspace(0, len(levels) - 1, min(MOST_LEVELS, len(levels))).round().long()
     given, found = _score_of(network, images), list[tuple[float, float, float]]()
-    with RUNNING:
-        for place in places.tolist():
-            level = levels[place : place + 1]
-            loss = loss_by_level(given, images, level, device=network.device, progress=False)
-            found.append((float(level), loss.twice_the_loss_per_dim[0], loss.squared_score_per_dim[0]))
-            yield _chart(found, len(images))
+    for place in places.tolist():
+        level = levels[place : place + 1]
+        loss = loss_by_level(given, images, level, device=network.device, progress=False)
+        found.append((float(level), loss.twice_the_loss_per_dim[0], loss.squared_score_per_dim[0]))
+        yield _chart(found, len(images))
 
 
 def _score_of(network: Network, images: Tensor) -> Score:
@@ -177,11 +171,11 @@ def tab(networks: Networks, device: Device) -> None:
             plain = gr.HTML(elem_id="toy-langevin")
         with gr.Column(min_width=300):
             annealed = gr.HTML(elem_id="toy-annealed")
-    gr.HTML(
-        showing.heading(f"The loss of {network.name} by noise level")
-        + showing.note("Measured on images that it has not seen in training; the noise is the same at all levels.")
-    )
-    with gr.Row(elem_classes="studio"):
+    about = "Measured on images that it has not seen in training; the noise is the same at all levels."
+    if network.estimates:
+        about = "It was trained by regression, which knows no noise: there is nothing to measure."
+    gr.HTML(showing.heading(f"The loss of {network.name} by noise level") + showing.note(about))
+    with gr.Row(elem_classes="studio", visible=not network.estimates):
         measure = gr.Button("Measure", variant="primary", elem_id="loss-start", scale=0, min_width=160)
         halt = gr.Button("Stop", elem_id="loss-stop", scale=0, min_width=120)
     chart = gr.HTML(elem_id="loss")

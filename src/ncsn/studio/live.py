@@ -1,4 +1,4 @@
-"""Chains on their way to the page: what is shown of them, how often, and how many are running."""
+"""Chains on their way to the page: what is shown of them, and how often."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -35,22 +35,6 @@ class Moment(NamedTuple):
         return self.step == self.num_steps
 
 
-class Running:
-    """Counts the chains being drawn; there are none once everybody has got theirs, cancelled, or left."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> None:
-        self.count += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.count -= 1
-
-
-RUNNING = Running()
-
-
 def moments(network: Network, task: Task, seed: int) -> Iterator[Moment]:
     """All chains of a task, after every step; the same images as `ncsn sample` draws in one batch.
 
@@ -63,7 +47,7 @@ def moments(network: Network, task: Task, seed: int) -> Iterator[Moment]:
     """
     draws, num_steps = Draws(seed, "sample", 0, device=network.device), task.num_steps
     sigmas = task.score.sigmas.tolist()
-    with RUNNING, as_config_error(task.driver):
+    with as_config_error(task.driver):
         for number, (x, state) in enumerate(steps(task, range(task.num_chains), draws)):
             yield Moment(x, sigmas[0 if state is None else state.level], number, num_steps)
 

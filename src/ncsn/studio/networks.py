@@ -18,6 +18,7 @@ from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError, UserError
 from ncsn.runs.folder import Run, step_of
 from ncsn.sampling.prepare import load
+from ncsn.sampling.recommended import is_regression
 from ncsn.sampling.tasks.images import training_data
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,11 @@ class Network:
     def draws(self) -> bool:
         """Whether it draws images from nothing; otherwise it restores damaged ones."""
         return not isinstance(self.score.condition, Damage)
+
+    @property
+    def estimates(self) -> bool:
+        """Whether it was trained by regression: it has one estimate of an image and no score."""
+        return is_regression(self.score)
 
     @property
     def classes(self) -> list[str]:

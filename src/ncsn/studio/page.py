@@ -102,10 +102,11 @@ def header(network: Network) -> str:
     score = network.score
     channels, height, width = score.image_shape
     kind = "draws images" if network.draws else "restores damaged images"
+    levels = f"{len(score.sigmas)} noise levels from {float(score.sigmas[0]):.3g} to {float(score.sigmas[-1]):.2g}"
     parts = [
         f"{sum(p.numel() for p in score.network.parameters()):,} parameters",
         f"{width} × {height} × {channels} pixels",
-        f"{len(score.sigmas)} noise levels from {float(score.sigmas[0]):.3g} to {float(score.sigmas[-1]):.2g}",
+        "trained by regression" if network.estimates else levels,
         f"{score.step:,} steps of training" if score.step else "",
         f"on {network.device}",
     ]

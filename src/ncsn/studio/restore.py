@@ -14,7 +14,8 @@ from ncsn.studio import given, samplers, showing, uploads
 from ncsn.studio.draw import generate
 from ncsn.studio.live import Moment, bytes_of, moments, seldom
 from ncsn.studio.networks import Network, Networks
-from ncsn.studio.widgets import ClassSettings, Device, SamplerSettings, canvas, chosen_class, seed_field, told
+from ncsn.studio.settings import ANY, Settings
+from ncsn.studio.widgets import ClassFields, Device, SamplerFields, canvas, seed_field, told
 
 HOLES = ("left", "right", "top", "bottom", "center", "random")
 MOST_COMPLETIONS = 8
@@ -41,23 +42,13 @@ def painted_on(value: object, height: int, width: int) -> Tensor:
 
 
 def restore(
-    network: Network,
-    choice: str,
-    pixels: Tensor,
-    hole: Tensor,
-    name: str,
-    evaluations: int,
-    count: int,
-    seed: int,
-    label: str,
-    guidance: float,
+    network: Network, choice: str, pixels: Tensor, hole: Tensor, settings: Settings
 ) -> Iterator[tuple[Moment, dict[str, Tensor]]]:
     """Completions on their way, with what is shown beside them, (1, C, H, W) by their names.
 
     Args:
         choice: one of `given.choices`.
         pixels, hole: see `given.task_of`.
-        name, …: see `draw.draw`.
 
     Raises:
         ConfigError: the network or the sampler cannot do it.
@@ -65,10 +56,8 @@ def restore(
     chosen = given.choices(network).get(choice)
     if chosen is None:
         raise ConfigError(f"{choice}: this network cannot do that")
-    sampler = samplers.sampler_of(network.score, name, evaluations)
-    settings = chosen_class(network, label, guidance)
-    task = given.task_of(network, chosen, pixels, hole, count, sampler=sampler, **settings)
-    for moment in seldom(moments(network, task, seed)):
+    task = given.task_of(network, chosen, pixels, hole, settings)
+    for moment in seldom(moments(network, task, settings.seed)):
         yield moment, task.beside
 
 
@@ -81,9 +70,9 @@ def one_of_the_data_set(network: Network) -> Tensor:
 def one_that_is_drawn(network: Network) -> Iterator[Tensor | None]:
     """An image of the network's own, uint8 (1, C, H, W), after Nones while it is drawn."""
     name, evaluations = samplers.suggested(network.score)
-    label = random.choice(network.classes) if network.classes else ""
-    task = generate(network, name, evaluations, 1, label, 1.0)
-    for moment in seldom(moments(network, task, random.randrange(2**32))):
+    label = random.choice(network.classes) if network.classes else ANY
+    settings = Settings(name, evaluations, count=1, seed=random.randrange(2**32), label=label)
+    for moment in seldom(moments(network, generate(network, settings), settings.seed)):
         yield bytes_of(moment.x) if moment.is_last else None
 
 
@@ -94,6 +83,11 @@ def how(network: Network) -> str:
             "This network has never seen a damaged image. After every step of the sampler, what is known of the "
             "image is put back, with the noise of the level (Algorithm 2), so that the rest grows to fit it. Many "
             "steps fit better. Several completions show what the rest may have been."
+        )
+    if network.estimates:
+        return (
+            "This network was trained by regression: of a damaged image it gives one estimate, in one evaluation. "
+            "Where several images are possible, that is their mean, which is blurred."
         )
     return (
         "This network was trained on damaged images beside whole ones (Palette): it is given the damaged image at "
@@ -122,11 +116,11 @@ def tab(networks: Networks, device: Device) -> None:
                 start = gr.Button("Restore", variant="primary", elem_id="restore-start", min_width=120)
                 stop = gr.Button("Stop", elem_id="restore-stop", min_width=120)
             with gr.Accordion("Settings", open=False):
-                sampler = SamplerSettings(network, held=network.draws)
+                sampler = SamplerFields(network, held=network.draws)
                 with gr.Row():
                     count = gr.Slider(1, MOST_COMPLETIONS, value=4, step=1, label="Completions", min_width=120)
                     seed = seed_field()
-                classes = ClassSettings(network, many=False)
+                classes = ClassFields(network, many=False)
         with gr.Column(scale=2, min_width=320):
             level = gr.HTML(elem_id="restore-noise")
             results = gr.HTML(
@@ -162,22 +156,13 @@ def tab(networks: Networks, device: Device) -> None:
         return sheet(pixels, None, paints), gr.Radio(visible=paints, value=None)
 
     def start_restoring(
-        pixels: Tensor | None,
-        value: object,
-        words: str,
-        name: str,
-        evaluations: int,
-        count: int,
-        seed: int,
-        label: str,
-        guidance: float,
+        pixels: Tensor | None, value: object, words: str, *settings: Any
     ) -> Iterator[tuple[str, str]]:
         with told():
             if pixels is None:
                 raise ConfigError("There is no image yet: drop one, or choose one.")
             painted = painted_on(value, size, size)
-            settings = (name, evaluations, count, seed, label, guidance)
-            for moment, beside in restore(network, words, pixels, painted, *settings):
+            for moment, beside in restore(network, words, pixels, painted, Settings(*settings)):
                 yield completions(moment, beside), showing.noise(moment, network.score.sigmas)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -197,4 +182,4 @@ def completions(moment: Moment, beside: dict[str, Tensor]) -> str:
     names = {"measured": "given", "original": "as it was"}
     row = [(names[name], images[0]) for name, images in beside.items()]
     row[1:1] = [(f"{number}", x) for number, x in enumerate(moment.x.float().cpu(), 1)]
-    return showing.row(torch.stack([x for _, x in row]), [name for name, _ in row], "8rem")
+    return showing.row(torch.stack([x for _, x in row]), [name for name, _ in row], "7rem")

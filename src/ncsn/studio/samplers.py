@@ -1,105 +1,90 @@
 """The samplers that the page offers, each for a number of evaluations of the network."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.config import build, check
-from ncsn.damage import Damage
+from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError
-from ncsn.networks.forms import Preconditioned
-from ncsn.samplers import Sampler, num_evaluations
-from ncsn.sampling.recommended import REGRESSION
+from ncsn.samplers import (
+    DDIM,
+    DDPM,
+    BudgetedLangevin,
+    DPMSolverPP,
+    Heun,
+    PredictorCorrector,
+    Sampler,
+    UniPC,
+    num_evaluations,
+)
+from ncsn.sampling.recommended import clipping, is_regression, recommended
 
 MOST_EVALUATIONS = 500
 TRAINED = "The one of its training"
+WITHOUT_NOISE = "DPM-Solver++(2M)"  # but that of the start
+LANGEVIN = "Annealed Langevin (Algorithm 1)"
+HELD = "DDPM, ancestral"  # what Algorithm 2 does well with; see docs/restoration.md
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A sampler as `sampler=…` names it on the command line.
+    """A sampler for a number of evaluations.
 
     Attributes:
-        key: of the configuration, which takes the number of evaluations, or of steps.
-        settings: others of the configuration.
+        name: `sampler=…` of the command line.
+        make: the same in Python.
+        key: of its settings, the number of evaluations or of steps.
     """
 
     name: str
+    make: Callable[..., Sampler]
     key: str = "steps"
-    settings: dict[str, Any] = field(default_factory=dict)
 
-    def overrides(self, score: TrainedScore, evaluations: int) -> list[str]:
-        """The command line that asks for it with at most so many evaluations."""
-        values = {self.key: self._value(score, evaluations)} | self._settings(score)
-        return [f"sampler={self.name}", *(f"sampler.{key}={str(v).lower()}" for key, v in values.items())]
-
-    def build(self, score: TrainedScore, evaluations: int) -> Sampler:
-        """The sampler with at most so many evaluations.
-
-        Raises:
-            ConfigError: it refuses them.
-        """
-        return self._build(score, self._value(score, evaluations))
-
-    def _build(self, score: TrainedScore, value: int) -> Sampler:
-        node = {"_target_": _TARGETS[self.name], self.key: value} | self._settings(score)
-        return _built(node)
-
-    def _value(self, score: TrainedScore, evaluations: int) -> int:
+    def settings(self, score: TrainedScore, evaluations: int) -> dict[str, Any]:
         """The most steps that take so many evaluations, but at least the fewest there are."""
         if self.key == "evaluations":
-            return max(evaluations, 3)
+            return {self.key: max(evaluations, 3)}
         levels = len(score.sigmas)
-        return next(
-            (n for n in range(evaluations, 2, -1) if num_evaluations(self._build(score, n), levels) <= evaluations), 2
-        )
-
-    def _settings(self, score: TrainedScore) -> dict[str, Any]:
-        """Denoised images are clipped where they were in training."""
-        clips = self.key == "steps" and score.config["sampler"].get("clip") is True
-        return self.settings | ({"clip": True} if clips else {})
+        several = ({self.key: steps} | clipping(score) for steps in range(evaluations, 2, -1))
+        fitting = (each for each in several if num_evaluations(self.make(**each), levels) <= evaluations)
+        return next(fitting, {self.key: 2} | clipping(score))
 
 
-_TARGETS = {
-    "dpmpp_2m": "ncsn.samplers.DPMSolverPP",
-    "unipc": "ncsn.samplers.UniPC",
-    "ddim": "ncsn.samplers.DDIM",
-    "heun": "ncsn.samplers.Heun",
-    "ddpm": "ncsn.samplers.DDPM",
-    "pc": "ncsn.samplers.PredictorCorrector",
-    "ald_100": "ncsn.samplers.BudgetedLangevin",
-}
 CHOICES = {
-    "SDE-DPM-Solver++(2M)": Choice("dpmpp_2m", settings={"eta": 1.0}),
-    "DPM-Solver++(2M)": Choice("dpmpp_2m"),
-    "UniPC": Choice("unipc"),
-    "DDIM": Choice("ddim"),
-    "Heun (EDM)": Choice("heun"),
-    "DDPM, ancestral": Choice("ddpm"),
-    "Predictor–corrector": Choice("pc"),
-    "Annealed Langevin (Algorithm 1)": Choice("ald_100", key="evaluations"),
+    "SDE-DPM-Solver++(2M)": Choice("sde_dpmpp_2m", lambda **settings: DPMSolverPP(eta=1.0, **settings)),
+    WITHOUT_NOISE: Choice("dpmpp_2m", DPMSolverPP),
+    "UniPC": Choice("unipc", UniPC),
+    "DDIM": Choice("ddim", DDIM),
+    "Heun (EDM)": Choice("heun", Heun),
+    HELD: Choice("ddpm", DDPM),
+    "Predictor–corrector": Choice("pc", PredictorCorrector),
+    LANGEVIN: Choice("ald_100", BudgetedLangevin, key="evaluations"),
 }
 """By the names on the page."""
 
 
 def names(score: TrainedScore) -> list[str]:
     """Those that suit a network."""
-    return [TRAINED] if _is_regression(score) else [*CHOICES, TRAINED]
+    return [TRAINED] if is_regression(score) else [*CHOICES, TRAINED]
 
 
 def suggested(score: TrainedScore, *, held: bool = False) -> tuple[str, int]:
-    """What to begin with: a name, and a number of evaluations; see docs/performance.md and docs/restoration.md.
+    """What to begin with: the name of the recommended sampler, and its number of evaluations.
 
     Args:
         held: for Algorithm 2, which needs more steps.
     """
-    if _is_regression(score) or not isinstance(score.network, Preconditioned):
-        return TRAINED, 100
+    node, _ = recommended(score)
+    if node is score.config["sampler"]:
+        return (LANGEVIN if held and not getattr(_built(node), "can_be_held", False) else TRAINED), 100
     if held:
-        return "DDPM, ancestral", 100
-    return ("DPM-Solver++(2M)" if isinstance(score.condition, Damage) else "SDE-DPM-Solver++(2M)"), 20
+        return HELD, 100
+    sampler = _built(node)
+    evaluations = num_evaluations(sampler, len(score.sigmas))
+    return next(name for name in CHOICES if sampler_of(score, name, evaluations) == sampler), evaluations
 
 
 def sampler_of(score: TrainedScore, name: str, evaluations: int) -> Sampler:
@@ -110,16 +95,19 @@ def sampler_of(score: TrainedScore, name: str, evaluations: int) -> Sampler:
     """
     if name not in names(score):
         raise ConfigError(f"{name}: does not suit this network, which takes: {', '.join(names(score))}")
-    return _built(score.config["sampler"]) if name == TRAINED else CHOICES[name].build(score, evaluations)
+    if name == TRAINED:
+        return _built(score.config["sampler"])
+    choice = CHOICES[name]
+    with as_config_error("sampler"):
+        return choice.make(**choice.settings(score, evaluations))
 
 
 def overrides_of(score: TrainedScore, name: str, evaluations: int) -> list[str]:
     """The same on the command line."""
-    return [] if name == TRAINED else CHOICES[name].overrides(score, evaluations)
-
-
-def _is_regression(score: TrainedScore) -> bool:
-    return bool(score.config["sampler"]["_target_"] == REGRESSION)
+    if name == TRAINED:
+        return []
+    settings = CHOICES[name].settings(score, evaluations)
+    return [f"sampler={CHOICES[name].name}", *(f"sampler.{k}={str(v).lower()}" for k, v in settings.items())]
 
 
 def _built(node: dict[str, Any]) -> Sampler:

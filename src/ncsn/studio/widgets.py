@@ -13,10 +13,10 @@ import torch
 from ncsn.errors import UserError
 from ncsn.studio import samplers, uploads
 from ncsn.studio.networks import Network
+from ncsn.studio.settings import ALL, ANY
 
 STATIC = Path(__file__).parent / "static"
 EVALUATIONS = "Evaluations of the network, at most"
-ANY, ALL = "any", "all"  # for class: none, and all of them in turn
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def canvas(elem_id: str) -> gr.HTML:
     return gr.HTML(html_template=template, js_on_load=script, most_bytes=uploads.MOST_BYTES, elem_id=elem_id)
 
 
-class SamplerSettings:
+class SamplerFields:
     """A sampler, and the number of evaluations that it may take.
 
     Attributes:
@@ -97,7 +97,7 @@ class SamplerSettings:
         )
 
 
-class ClassSettings:
+class ClassFields:
     """A class to draw for, and the guidance towards it; hidden where the network knows no classes.
 
     Attributes:
@@ -123,30 +123,20 @@ class ClassSettings:
         self.inputs: list[gr.components.Component] = [self.label, self.guidance]
 
 
-def chosen_class(network: Network, label: str, guidance: float) -> dict[str, Any]:
-    """What a task is given of `ClassSettings`: its label and guidance."""
-    if label == ANY or not network.classes:
-        return {}
-    label_or_number: str | int = label
-    if label != ALL and not getattr(network.score.condition, "names", ()):
-        label_or_number = int(label)
-    return {"label": label_or_number, "guidance": 1.0 if network.needs_class else guidance}
-
-
-class Settings:
-    """All that a drawing depends on.
+class Fields:
+    """All `Settings` of a drawing.
 
     Attributes:
-        inputs: sampler, evaluations, number of images, seed, class, guidance.
+        inputs: one for each.
     """
 
     def __init__(self, network: Network, most: int) -> None:
-        sampler = SamplerSettings(network)
+        sampler = SamplerFields(network)
         count = min(most, 2 * len(network.classes) if 2 <= len(network.classes) <= 10 else 16)
         with gr.Row():
             self.count = gr.Slider(1, most, value=count, step=1, label="Images", min_width=120)
             self.seed = seed_field()
-        classes = ClassSettings(network)
+        classes = ClassFields(network)
         self.inputs = [*sampler.inputs, self.count, self.seed, *classes.inputs]
 
 

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ncsn.compiling import compile_network
 from ncsn.config import as_config_error, build, require
 from ncsn.errors import ConfigError
-from ncsn.networks.compiled import compile_in_place
 from ncsn.noise import ladder
 from ncsn.objectives import LikelihoodWeight
 from ncsn.runs.folder import Run
@@ -50,8 +50,7 @@ def build_model(config: DictConfig) -> ScoreModel:
             raise ConfigError(
                 "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
             )
-        with as_config_error("compile=true"):
-            compile_in_place(model.network)
+        compile_network(model.network)
     return model
 
 

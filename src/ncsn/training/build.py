@@ -20,7 +20,7 @@ from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.training.module import ScoreModel
 
-_DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
+DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
 
 
 def build_model(config: DictConfig) -> ScoreModel:
@@ -46,7 +46,7 @@ def build_model(config: DictConfig) -> ScoreModel:
         config=plain(config),
     )
     if config.compile:
-        if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:
+        if config.objective["_target_"].rpartition(".")[2] in DIFFERENTIATED_TWICE:
             raise ConfigError(
                 "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
             )

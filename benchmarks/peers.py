@@ -272,8 +272,9 @@ def speed(rounds: int, width: int, batch: int, channels: int, only: list[str]) -
     for what, made in variants(width, batch, channels).items():
         chosen = {name: make() for name, make in made.items() if name in only}
         found = compare(chosen, rounds)
-        for name in chosen:  # a GPU's is there already
-            found[name].setdefault("peak_gib", _peak(what, name, width, batch, channels))
+        for name in chosen:
+            alone = _alone(what, name, width, batch, channels)
+            found[name] = alone | found[name]  # a GPU's peak is there already
         results[what] = {"variants": found}
         print(what, {name: (v["times_as_fast"], v["quartiles"]) for name, v in found.items()}, flush=True)
     settings = [s for s in settings if setting_of(s) != setting_of(results)] + [results]
@@ -282,21 +283,25 @@ def speed(rounds: int, width: int, batch: int, channels: int, only: list[str]) -
         check_fast({f"{w}, {setting_of(results)}": results[w]["variants"] for w in ("training", "sampling")})
 
 
-def _peak(what: str, name: str, width: int, batch: int, channels: int) -> float:
-    """GiB that a process took at most which did this alone, three times."""
+def _alone(what: str, name: str, width: int, batch: int, channels: int) -> dict[str, float]:
+    """Of a second process that does this alone, three times: its peak memory in GiB, and its first call's seconds."""
     sizes = ["--width", str(width), "--batch", str(batch), "--channels", str(channels)]
-    arguments = ["peak", "--what", what, "--only", name, *sizes]
+    arguments = ["alone", "--what", what, "--only", name, *sizes]
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def peak(what: str, name: str, width: int, batch: int, channels: int) -> None:
+def alone(what: str, name: str, width: int, batch: int, channels: int) -> None:
     import resource
 
     run = variants(width, batch, channels)[what][name]()
-    for _ in range(3):
+    start = time.perf_counter()
+    run()
+    first = time.perf_counter() - start
+    for _ in range(2):
         run()
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3))
+    gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"peak_gib": round(gib, 3), "first_call_again_seconds": round(first, 3)}))
 
 
 # Quality.
@@ -348,7 +353,7 @@ def _record(place: Path, steps: int, scores: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["speed", "quality", "peak"])
+    parser.add_argument("part", choices=["speed", "quality", "alone"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch", type=int, default=16)
@@ -364,8 +369,8 @@ def main() -> None:
     only = given.only or [*PEERS, "eager", "fast", "ncsn"]
     if given.part == "speed":
         speed(given.rounds, given.width, given.batch, given.channels, only)
-    elif given.part == "peak":
-        peak(given.what, only[0], given.width, given.batch, given.channels)
+    elif given.part == "alone":
+        alone(given.what, only[0], given.width, given.batch, given.channels)
     else:
         os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         quality(given.minutes, given.seeds, given.samples, given.root, given.folder, only)

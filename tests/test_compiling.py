@@ -1,4 +1,4 @@
-"""What compiling leaves behind for later processes, and tells."""
+"""What compiling tells, and where what comes of it is kept."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ncsn import compiling
+from ncsn.commands.cli import keep_compiled
 from ncsn.errors import ConfigError
 from ncsn.networks import EnergyNCSN
 from ncsn.noise import geometric
@@ -18,30 +19,25 @@ COMPILE = nn.Module.compile
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And compiled to PyTorch's own operations, which takes no time."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+def _to_operations_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes no time."""
     monkeypatch.setattr(nn.Module, "compile", lambda self, options, **more: COMPILE(self, backend="eager", **more))
 
 
 def test_what_is_compiled_is_kept_in_a_folder_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiling.compile_network(nn.Conv2d(1, 1, 1))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of the user")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_compiled()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "of the user"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "missing"))
+    keep_compiled()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_compiled()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "ncsn" / "compiled")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "elsewhere"))
-    compiling.compile_network(nn.Conv2d(1, 1, 1))
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "elsewhere")
-
-
-def test_where_none_can_be_made_it_stays_where_pytorch_keeps_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compiling.kept_in() is None
 
 
 def test_it_tells_how_long_it_took(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

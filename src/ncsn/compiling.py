@@ -1,8 +1,6 @@
-"""Networks compiled for `speed=fast`: how long it takes is told, and what comes of it is kept for later processes."""
+"""Networks compiled for `speed=fast`, and how long that takes told."""
 
 import logging
-import os
-from pathlib import Path
 from time import monotonic
 
 from torch import nn
@@ -24,25 +22,9 @@ def compile_network(network: nn.Module, *, cuda_graphs: bool = False) -> None:
     Raises:
         ConfigError: it cannot be compiled.
     """
-    folder = kept_in()
-    if folder is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))  # before PyTorch puts its own choice there
     with as_config_error("compile=true"):
         compile_in_place(network, cuda_graphs=cuda_graphs)
     _tell()
-
-
-def kept_in() -> Path | None:
-    """The user's own folder for what was compiled; None where there is none that can be written to.
-
-    By itself PyTorch keeps it in a folder for all, which is empty after the next start of the machine.
-    """
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ncsn" / "compiled"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        return None
-    return folder if os.access(folder, os.W_OK) else None
 
 
 def _tell() -> None:

@@ -103,7 +103,7 @@ def test_a_job_of_quick_finished_before_keeps_the_width_that_was_found(
     arguments = ["-m", "optimizer.lr=0.001", *own, *limits]
     outs = []
     for seconds in (1e9, 1e-9):  # the machine has become faster, and would train a wider network
-        monkeypatch.setattr(budget, "_seconds_per", lambda step, device, seconds=seconds: seconds)
+        monkeypatch.setattr(budget, "seconds_per", lambda step, device, seconds=seconds: seconds)
         outs.append(call("train", *arguments, cwd=tmp_path).out)
     assert "model.num_filters=8" in outs[0]
     assert "finished before, not run again" in outs[1]

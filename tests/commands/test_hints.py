@@ -38,6 +38,7 @@ def test_what_is_given_by_default_is_as_the_settings_say(command: str) -> None:
         ("train", "run_root", "''"),
         ("sample ckpt=x", "seed", "true"),
         ("sample ckpt=x", "trainer.devices", "1000"),
+        ("sample ckpt=x", "compile", "auto"),
         ("sample ckpt=x", "out", "[]"),
         ("sample", "ckpt", "''"),
         ("sample ckpt=x", "authors", "null"),

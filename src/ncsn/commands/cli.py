@@ -76,6 +76,19 @@ eval "$(ncsn --shell-completion install=bash)" has the shell complete all of it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def keep_compiled() -> None:
+    """What is compiled is kept in the user's cache folder, if there is one, before an import of PyTorch settles it.
+
+    PyTorch's choice is a folder below /tmp, which others can write beside and the next start of the machine empties.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.access(cache, os.W_OK):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(cache, "ncsn", "compiled"))
+
+
+keep_compiled()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `ncsn`, and `python -m ncsn`; `arguments` instead of those of the process."""
     if arguments is not None:

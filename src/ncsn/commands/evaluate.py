@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import distributed
 
 from ncsn.checkpoint import Weights, resolve
-from ncsn.commands.hints import DEVICES, Count, Guidance, Name, Node, Seed
+from ncsn.commands.hints import DEVICES, Compile, Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError, DataError
@@ -63,7 +63,7 @@ SETTINGS: dict[str, Any] = {
     "weights": Weights,
     "references": Name | None,
     "confirm": bool,
-    "compile": bool,
+    "compile": Compile,
     "sweep": str | None,
     "trust": list[str],
     "out": Name | None,

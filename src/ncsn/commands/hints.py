@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -13,8 +13,15 @@ def _is_built(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def _is_decided(value: Any) -> Any:
+    if value == "auto":
+        raise PydanticCustomError("undecided", "true or false; speed=auto is for training, take speed=fast or eager")
+    return value
+
+
 Node = dict[str, Any]
 Built = Annotated[Node, AfterValidator(_is_built)]
+Compile = Annotated[bool, BeforeValidator(_is_decided)]
 Count = Annotated[int, Field(ge=1)]
 Guidance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", 32, 16, "bf16"]  # weights stay in float32

@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,16 +23,29 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
+from ncsn.networks.compiled import has_bfloat16
+
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 
-# No compiled code from earlier runs is used: the first call shows how long compiling takes.
+# No compiled code from earlier runs is used: the first call shows how long compiling takes. Importing Lightning has
+# put PyTorch's own choice there. Processes that a benchmark starts find what it has compiled.
 _COMPILED = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _COMPILED.name)
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.environ.setdefault("BENCHMARK_COMPILED", _COMPILED.name)
 
 
 def device() -> torch.device:
     """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(where: torch.device, fast: bool) -> torch.autocast:
+    """A context with the precision of `speed=fast`, bfloat16 where there are instructions for it, or of `eager`."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=fast and has_bfloat16(where.type))
+
+
+def kind(where: torch.device) -> str:
+    """Of machine, by which results of `speed=fast` have their settings and files: cuda, cpu, or cpu_float32."""
+    return "cpu_float32" if where.type == "cpu" and not has_bfloat16("cpu") else where.type
 
 
 def compare(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, Any]]:
@@ -68,6 +82,29 @@ def compare(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
             "quartiles": [round(q, 3) for q in statistics.quantiles(ratios, n=4, method="inclusive")[::2]],
         }
     return found
+
+
+def setting_of(entry: Mapping[str, Any]) -> str:
+    """Network, sizes and batch of a setting in one line."""
+    size, channels = entry["size"], entry["channels"]
+    filters = f"{entry['filters']} filters, " if "filters" in entry else ""
+    network = f"{entry['network']}, " if "network" in entry else ""
+    return f"{network}{size}×{size}×{channels}, {filters}batch {entry['batch']}"
+
+
+def check_fast(settings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Ends the program with status 1, naming the settings, where `fast` was slower than `eager` after compiling.
+
+    Args:
+        settings: what `compare` found, by setting.
+    """
+    slower = [
+        f"{name}: {found['fast']['seconds']:.3g} s, eager {found['eager']['seconds']:.3g} s"
+        for name, found in settings.items()
+        if found["fast"]["seconds"] > found["eager"]["seconds"]
+    ]
+    if slower:
+        sys.exit(f"speed=fast is slower than eager: {'; '.join(slower)}")
 
 
 def flops(run: Callable[[], object]) -> int:
@@ -130,6 +167,7 @@ def machine(where: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "lightning": lightning.__version__,
         "revision": _git("describe", "--always", "--dirty", "--exclude=*"),
+        "fast_in": "bfloat16" if has_bfloat16(where.type) else "float32",
         "limits": limits(where),
     }
 
@@ -146,9 +184,9 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() or "unknown"
 
 
-def save(name: str, results: dict[str, Any], where: torch.device) -> Path:
-    """Writes `results/<name>_<cpu or cuda>.json` with the machine, and prints its path."""
-    path = RESULTS / f"{name}_{where.type}.json"
+def save(name: str, results: dict[str, Any], where: torch.device, of: str | None = None) -> Path:
+    """Writes `results/<name>_<cpu, cuda, or what it is of>.json` with the machine, and prints its path."""
+    path = RESULTS / f"{name}_{of or where.type}.json"
     path.write_text(json.dumps({"machine": machine(where), **results}, indent=1) + "\n")
     print(path)
     return path

@@ -1,12 +1,13 @@
 """Beside diffusers and denoising-diffusion-pytorch: speed at an equal network, and quality for the same time.
 
     pip install -c constraints.txt --group peers
-    python benchmarks/peers.py speed [--rounds 7] [--width 32] [--batch 16]
+    python benchmarks/peers.py speed [--rounds 7] [--width 32] [--batch 16] [--channels 3]
     python benchmarks/peers.py quality [--minutes 5 10 20 40] [--seeds 3] [--samples 500]
                                        [--root data] [--folder runs/peers]
 
 speed: one U-Net of diffusers with the weights that all share, given to this project by its own converter and to the
-others as it is; a step of training and ten of DDIM, in turns. Peak memory is that of a process alone.
+others as it is; a step of training and ten of DDIM, in turns. Images have 32×32 pixels. Peak memory is that of a
+process alone. Results of other sizes stay beside.
 
 quality: on MNIST and one core, each with its own recipe: `experiment=quick`; the network of diffusers' course at half
 its width, with the course's loop; the U-Net of denoising-diffusion-pytorch at about the same cost per image, with its
@@ -30,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
-from harness import compare, device, save
+from harness import RESULTS, check_fast, compare, device, kind, precision, save, setting_of
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, pad
 
 from ncsn import load_score
 from ncsn.data import ImageDataModule
-from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16
+from ncsn.networks.compiled import compile_in_place, constant_weights
 from ncsn.objectives import denoising_score_matching
 from ncsn.random import Draws
 from ncsn.samplers import DDIM
@@ -135,13 +136,13 @@ class _Bare(nn.Module):
 
     def __init__(self, network: UNet2DModel) -> None:
         super().__init__()
-        self.network, self.channels, self.out_dim = network, 3, 3
+        self.network, self.channels, self.out_dim = network, network.config.in_channels, network.config.out_channels
 
     def forward(self, x: Tensor, t: Tensor, x_self_cond: None = None) -> Tensor:
         return self.network(x, t).sample
 
 
-def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]]]:
+def variants(width: int, batch: int, channels: int) -> dict[str, dict[str, Callable[[], object]]]:
     """What is timed, by what it is and whose: each makes its own copy of one network.
 
     Raises:
@@ -152,6 +153,8 @@ def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]
     torch.manual_seed(0)
     theirs = UNet2DModel(
         sample_size=SIDE,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=(width, 2 * width, 2 * width),
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
@@ -162,12 +165,12 @@ def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]
         DDPMScheduler(1000).save_pretrained(f"{folder}/scheduler")
         score = load_score(folder)
     theirs.to(WHERE)
-    x, t = torch.randn(2, 3, SIDE, SIDE), torch.tensor([10.0, 900.0])
+    x, t = torch.randn(2, channels, SIDE, SIDE), torch.tensor([10.0, 900.0])
     ours = score.network.get_submodule("network")
     with torch.no_grad():
         torch.testing.assert_close(ours(x, t), theirs(x.to(WHERE), t.to(WHERE)).sample.cpu(), rtol=1e-3, atol=1e-4)
-    images = torch.rand(batch, 3, SIDE, SIDE, device=WHERE)
-    sigmas, fast_type = score.sigmas.to(WHERE), torch.bfloat16 if has_bfloat16(WHERE.type) else torch.float32
+    images = torch.rand(batch, channels, SIDE, SIDE, device=WHERE)
+    sigmas = score.sigmas.to(WHERE)
 
     def our_training(fast: bool) -> Callable[[], object]:
         network = copy.deepcopy(score.network).to(WHERE).requires_grad_(True).train()
@@ -177,7 +180,7 @@ def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]
 
         def step() -> None:
             draws = Draws(0, "train", next(numbers), device=WHERE)
-            with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast and fast_type == torch.bfloat16):
+            with precision(WHERE, fast):
                 sigma = sigmas[draws.integers(len(sigmas), batch)]
                 loss = denoising_score_matching(network, images, sigma, normal=draws.normal).mean()
             optimizer.zero_grad()
@@ -224,11 +227,7 @@ def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]
         def run() -> None:
             draws, sampler = Draws(0, "sample", 0, device=WHERE), DDIM(STEPS, spacing="uniform", clip=True)
             x = 0.5 + sigmas[0] * draws.normal(images)
-            with (
-                torch.no_grad(),
-                torch.autocast(WHERE.type, torch.bfloat16, enabled=fast and fast_type == torch.bfloat16),
-                constant_weights(WHERE),
-            ):
+            with torch.no_grad(), precision(WHERE, fast), constant_weights(WHERE):
                 for _ in sampler(network, x, sigmas, normal=draws.normal):
                     pass
 
@@ -266,32 +265,43 @@ def variants(width: int, batch: int) -> dict[str, dict[str, Callable[[], object]
     }
 
 
-def speed(rounds: int, width: int, batch: int, only: list[str]) -> None:
-    results: dict[str, Any] = {"what": "beside others", "rounds": rounds, "width": width, "batch": batch}
-    for what, made in variants(width, batch).items():
+def speed(rounds: int, width: int, batch: int, channels: int, only: list[str]) -> None:
+    path = RESULTS / f"peers_speed_{kind(WHERE)}.json"
+    settings: list[dict[str, Any]] = json.loads(path.read_text())["settings"] if path.exists() else []
+    results: dict[str, Any] = {"size": SIDE, "channels": channels, "filters": width, "batch": batch}
+    for what, made in variants(width, batch, channels).items():
         chosen = {name: make() for name, make in made.items() if name in only}
         found = compare(chosen, rounds)
-        for name in chosen:  # a GPU's is there already
-            found[name].setdefault("peak_gib", _peak(what, name, width, batch))
-        results[what] = found
+        for name in chosen:
+            alone = _alone(what, name, width, batch, channels)
+            found[name] = alone | found[name]  # a GPU's peak is there already
+        results[what] = {"variants": found}
         print(what, {name: (v["times_as_fast"], v["quartiles"]) for name, v in found.items()}, flush=True)
-    save("peers_speed", results, WHERE)
+    settings = [s for s in settings if setting_of(s) != setting_of(results)] + [results]
+    save("peers_speed", {"what": "beside others", "rounds": rounds, "settings": settings}, WHERE, kind(WHERE))
+    if {"eager", "fast"} <= set(only):
+        check_fast({f"{w}, {setting_of(results)}": results[w]["variants"] for w in ("training", "sampling")})
 
 
-def _peak(what: str, name: str, width: int, batch: int) -> float:
-    """GiB that a process took at most which did this alone, three times."""
-    arguments = ["peak", "--what", what, "--only", name, "--width", str(width), "--batch", str(batch)]
+def _alone(what: str, name: str, width: int, batch: int, channels: int) -> dict[str, float]:
+    """Of a second process that does this alone, three times: its peak memory in GiB, and its first call's seconds."""
+    sizes = ["--width", str(width), "--batch", str(batch), "--channels", str(channels)]
+    arguments = ["alone", "--what", what, "--only", name, *sizes]
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def peak(what: str, name: str, width: int, batch: int) -> None:
+def alone(what: str, name: str, width: int, batch: int, channels: int) -> None:
     import resource
 
-    run = variants(width, batch)[what][name]()
-    for _ in range(3):
+    run = variants(width, batch, channels)[what][name]()
+    start = time.perf_counter()
+    run()
+    first = time.perf_counter() - start
+    for _ in range(2):
         run()
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3))
+    gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"peak_gib": round(gib, 3), "first_call_again_seconds": round(first, 3)}))
 
 
 # Quality.
@@ -343,10 +353,11 @@ def _record(place: Path, steps: int, scores: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["speed", "quality", "peak"])
+    parser.add_argument("part", choices=["speed", "quality", "alone"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--what", choices=["training", "sampling"])
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10, 20, 40])
     parser.add_argument("--seeds", type=int, default=3)
@@ -357,9 +368,9 @@ def main() -> None:
     given = parser.parse_args()
     only = given.only or [*PEERS, "eager", "fast", "ncsn"]
     if given.part == "speed":
-        speed(given.rounds, given.width, given.batch, only)
-    elif given.part == "peak":
-        peak(given.what, only[0], given.width, given.batch)
+        speed(given.rounds, given.width, given.batch, given.channels, only)
+    elif given.part == "alone":
+        alone(given.what, only[0], given.width, given.batch, given.channels)
     else:
         os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         quality(given.minutes, given.seeds, given.samples, given.root, given.folder, only)

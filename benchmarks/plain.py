@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 from torch.utils.data import DataLoader, TensorDataset
 
-from ncsn.networks import NCSN
 from ncsn.networks.blocks import EPS, Between, CondInstanceNormPlusPlus, MeanPooledConv
 
 
@@ -40,7 +39,7 @@ class PlainPooledConv(MeanPooledConv):
 PLAIN = {CondInstanceNormPlusPlus: PlainNorm, MeanPooledConv: PlainPooledConv}
 
 
-def plain_network(network: NCSN) -> nn.Module:
+def plain_network(network: nn.Module) -> nn.Module:
     """A copy with the same weights, and with every norm and every pooled convolution as above."""
     network = copy.deepcopy(network)
     for module in network.modules():

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import compare, device, flops, limits, save
+from harness import compare, device, flops, kind, limits, save
 from plain import plain_network
 from sampling import SETTINGS as SAMPLING
 from sampling import fast_network, our_run, plain_run
@@ -23,9 +23,8 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from training import SETTINGS as TRAINING
-from training import images_of, network_of, our_step, plain_step
+from training import Setting, images_of, network_of, our_step, plain_step
 
-from ncsn.networks import NCSN
 from ncsn.networks.blocks import Float32Conv
 
 CALLS = 3  # profiled calls, after the timed ones
@@ -120,7 +119,7 @@ def profiled(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return found
 
 
-def convolutions_of(network: NCSN, setting: dict[str, int]) -> dict[str, int]:
+def convolutions_of(network: nn.Module, setting: Setting) -> dict[str, int]:
     x = torch.rand(setting["batch"], setting["channels"], setting["size"], setting["size"], device=WHERE)
     with torch.no_grad():
         return bytes_of_convolutions(lambda: network(x, torch.ones(len(x), device=WHERE)), network)
@@ -137,7 +136,7 @@ def main() -> None:
     }
     reached = results["limits"] = limits(WHERE)
     for what, settings in (("training", TRAINING), ("evaluation", SAMPLING)):
-        setting = dict(settings[WHERE.type][0])
+        setting = dict(settings[kind(WHERE)][0])
         setting["filters"] = arguments.filters or setting["filters"]
         network = network_of(setting)
         bytes_ = convolutions_of(network, setting)
@@ -163,7 +162,7 @@ def main() -> None:
         }
         for name, entry in results[what]["variants"].items():
             print(what, name, f"{entry['seconds']:.4f} s", entry["shares"], flush=True)
-    save("profiles", results, WHERE)
+    save("profiles", results, WHERE, kind(WHERE))
 
 
 if __name__ == "__main__":

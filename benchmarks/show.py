@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS
+from harness import RESULTS, setting_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, ScalarFormatter
@@ -23,8 +23,9 @@ from ncsn.files import atomically, write_text
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENTS = [DOCS / "performance.md", DOCS / "restoration.md", DOCS / "results.md"]
 IMAGES = DOCS / "images"
-KINDS = {"cpu": "CPU", "cuda": "GPU"}
+KINDS = {"cpu": "CPU", "cpu_float32": "CPU without bfloat16", "cuda": "GPU"}
 NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "Not measured on a GPU: none was available."}
+OF_PRECISION = ("training", "sampling", "profiles")  # whose files say which kind of CPU they are of
 
 
 def result(name: str, script: str) -> dict[str, Any] | None:
@@ -43,10 +44,10 @@ def result(name: str, script: str) -> dict[str, Any] | None:
 def on_each(name: str, part: Callable[[dict[str, Any], str], str]) -> str:
     """`part` of the results of each kind of device, one below the other."""
     parts = []
-    for kind in KINDS:
+    for kind in KINDS if name in OF_PRECISION else NOT_MEASURED:
         found = result(f"{name}_{kind}", name)
-        parts.append(NOT_MEASURED[kind] if found is None else f"{part(found, kind)}\n\n{origin(found)}")
-    return "\n\n".join(parts)
+        parts.append(NOT_MEASURED.get(kind, "") if found is None else f"{part(found, kind)}\n\n{origin(found)}")
+    return "\n\n".join(filter(None, parts))
 
 
 def origin(found: dict[str, Any], rounds: str = "rounds") -> str:
@@ -54,7 +55,8 @@ def origin(found: dict[str, Any], rounds: str = "rounds") -> str:
     machine = found["machine"]
     threads = f", {count(machine['threads'], 'thread')} of {count(machine['cpus'], 'processor')}"
     counted = f"; {found['rounds']} {rounds}" if "rounds" in found else ""
-    return f"*{machine['device']}{threads}; torch {machine['torch']}; revision {machine['revision']}{counted}.*"
+    device = machine["device"] + (", without bfloat16" if in_fast(machine) == "float32" else "")
+    return f"*{device}{threads}; torch {machine['torch']}; revision {machine['revision']}{counted}.*"
 
 
 def count(number: int, what: str) -> str:
@@ -84,18 +86,8 @@ def ratio(entry: dict[str, Any]) -> str:
     return f"{entry['times_as_fast']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def setting_of(entry: dict[str, Any]) -> str:
-    size, channels = entry["size"], entry["channels"]
-    filters = f"{entry['filters']} filters, " if "filters" in entry else ""
-    return f"{size}×{size}×{channels}, {filters}batch {entry['batch']}"
-
-
-def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], limits: dict[str, float]) -> str:
-    """Times, speedups and GFLOP/s of plain, eager and fast.
-
-    Args:
-        limits: GFLOP/s of a matrix product in float32, and in bfloat16 for fast.
-    """
+def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], machine: dict[str, Any]) -> str:
+    """Times, speedups and GFLOP/s of plain, eager and fast; the machine says how fast a matrix product is there."""
     head = ["", "plain", "eager", "fast", "speedup, eager (quartiles)", "speedup, fast (quartiles)"]
     head += ["GFLOP/s: plain, eager, fast", "share of a matrix product's: plain, fast", "first call, fast"]
     memory = any("peak_gib" in v["fast"] for _, v in rows)
@@ -105,7 +97,7 @@ def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], limits: dict[str, flo
         of = [variants[variant] for variant in ("plain", "eager", "fast")]
         line = [name, *(seconds(v["seconds"]) for v in of), ratio(of[1]), ratio(of[2])]
         line.append(", ".join(digits(v["gflops_per_s"]) for v in of))
-        peaks = [limits["float32_gflops"], limits["bfloat16_gflops"]]
+        peaks = [machine["limits"][f"{numbers}_gflops"] for numbers in ("float32", in_fast(machine))]
         reached = [v["gflops_per_s"] / peak for v, peak in zip(of[::2], peaks, strict=True)]
         line += [", ".join(f"{share:.0%}" for share in reached), seconds(of[2]["first_call_seconds"])]
         if memory:
@@ -114,9 +106,14 @@ def three_ways(rows: Sequence[tuple[str, dict[str, Any]]], limits: dict[str, flo
     return table(head, lines)
 
 
+def in_fast(machine: dict[str, Any]) -> str:
+    """The type of numbers that `speed=fast` computed with; files from before it was recorded are of bfloat16."""
+    return machine.get("fast_in", "bfloat16")
+
+
 def training() -> str:
     def part(found: dict[str, Any], _: str) -> str:
-        return three_ways([(setting_of(s), s["variants"]) for s in found["settings"]], found["machine"]["limits"])
+        return three_ways([(setting_of(s), s["variants"]) for s in found["settings"]], found["machine"])
 
     return on_each("training", part)
 
@@ -126,9 +123,36 @@ def sampling() -> str:
         names = {"step": "one step", "run": "whole run"}
         settings = found["settings"]
         rows = [(f"{names[w]}, {setting_of(s)}", s[w]["variants"]) for w in names for s in settings]
-        return three_ways(rows, found["machine"]["limits"])
+        return three_ways(rows, found["machine"])
 
     return on_each("sampling", part)
+
+
+def peers() -> str:
+    """A step of training and ten of sampling beside two libraries with the same network."""
+    parts = []
+    for kind in KINDS:
+        path = RESULTS / f"peers_speed_{kind}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        rows = []
+        for setting in found["settings"]:
+            for what, name in (("training", "a step of training"), ("sampling", "ten of DDIM")):
+                of = setting[what]["variants"]
+                whole = [seconds(of[whose]["seconds"]) if whose in of else "" for whose in WHOSE]
+                whole += [ratio(of[ours]) if ours in of else "" for ours in ("eager", "fast")]
+                whole.append(", ".join(digits(of[whose]["peak_gib"]) for whose in WHOSE if whose in of))
+                first = ("first_call_seconds", "first_call_again_seconds") if "fast" in of else ()
+                whole.append(", ".join(seconds(of["fast"][call]) for call in first))
+                rows.append([f"{name}, {setting_of(setting)}", *whole])
+        head = ["", *WHOSE, "speedup over diffusers, eager (quartiles)", "the same, fast", "peak GiB"]
+        head.append("first call, fast: of one process, of the next")
+        parts.append(f"{table(head, rows)}\n\n{origin(found)}")
+    return "\n\n".join(parts) or "Not measured yet."
+
+
+WHOSE = ("diffusers", "denoising-diffusion-pytorch", "eager", "fast")
 
 
 def startup() -> str:
@@ -189,7 +213,7 @@ def draw_ratios(axes: Axes, title: str, bars: Sequence[tuple[str, dict[str, Any]
 def evaluations() -> str:
     parts = []
     for data in ("digits", "mnist"):
-        for kind in KINDS:
+        for kind in NOT_MEASURED:
             found = result(f"evaluations_{data}_{kind}", "evaluations")
             if found is not None:
                 parts.append(f"{spent(found)}\n\n{origin(found)}")
@@ -410,7 +434,7 @@ def profiles() -> str:
             rows.append(["**total**", *(f"**{seconds(v['seconds'])}**" for v in variants.values())])
             rows.append(["speedup over plain (quartiles)", "", *(ratio(variants[v]) for v in ("eager", "fast"))])
             for key, name in (("arithmetic_seconds", "arithmetic"), ("memory_seconds", "memory")):
-                numbers = ("float32", "float32", "bfloat16")
+                numbers = ("float32", "float32", in_fast(found["machine"]))
                 rows.append([f"floor: {name}", *(seconds(floor[n][key]) for n in numbers)])
             parts.append(f"{title}, {setting_of(of)}:\n\n{table(['', *variants], rows)}")
         limits = found["limits"]
@@ -642,6 +666,7 @@ PARTS: dict[str, Callable[[], str]] = {
         training,
         sampling,
         ratios,
+        peers,
         accuracy,
         evaluations,
         samplers,

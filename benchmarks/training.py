@@ -2,7 +2,8 @@
 
     python benchmarks/training.py [--rounds 7]
 
-A step is a batch from the loader, noise, the loss, its gradient, Adam, and the moving average.
+A step is a batch from the loader, noise, the loss, its gradient, Adam, and the moving average. It fails where `fast`
+is slower than `eager`.
 """
 
 import argparse
@@ -11,24 +12,29 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from harness import compare, device, save, with_flops
+from harness import check_fast, compare, device, kind, precision, save, setting_of, with_flops
 from plain import plain_average, plain_batches, plain_network
-from torch import Tensor
+from torch import Tensor, nn
 
 from ncsn import noise
 from ncsn.data import transforms
 from ncsn.data.stream import BatchStream
-from ncsn.networks import NCSN
+from ncsn.networks import NCSN, UNet
 from ncsn.networks.compiled import compile_in_place
 from ncsn.objectives import denoising_score_matching
 from ncsn.random import Draws
 from ncsn.training.ema import ema_update
 
-SETTINGS: dict[str, list[dict[str, int]]] = {  # filters, channels, pixels, batch
+Setting = dict[str, Any]
+SETTINGS: dict[str, list[Setting]] = {
     "cpu": [
         {"filters": 64, "channels": 1, "size": 28, "batch": 8},
         {"filters": 64, "channels": 1, "size": 28, "batch": 32},
         {"filters": 128, "channels": 3, "size": 32, "batch": 8},
+    ],
+    "cpu_float32": [  # the second is what experiment=quick takes in its time
+        {"filters": 32, "channels": 1, "size": 28, "batch": 8},
+        {"network": "U-Net", "filters": 16, "channels": 1, "size": 28, "batch": 32},
     ],
     "cuda": [
         {"filters": 64, "channels": 1, "size": 28, "batch": 128},
@@ -38,19 +44,21 @@ SETTINGS: dict[str, list[dict[str, int]]] = {  # filters, channels, pixels, batc
 WHERE = device()
 
 
-def network_of(setting: dict[str, int]) -> NCSN:
+def network_of(setting: Setting) -> nn.Module:
+    """NCSN, or the U-Net of `experiment=quick`; noise levels are in its `sigmas`."""
     sigmas = noise.geometric()
-    return NCSN(
-        sigmas, image_size=setting["size"], in_channels=setting["channels"], num_filters=setting["filters"]
-    ).to(WHERE)
+    sizes = {"image_size": setting["size"], "in_channels": setting["channels"], "num_filters": setting["filters"]}
+    if "network" in setting:
+        return UNet(sigmas, **sizes, multipliers=(1, 2, 4), num_blocks=1, attention_resolutions=()).to(WHERE)
+    return NCSN(sigmas, **sizes).to(WHERE)
 
 
-def images_of(setting: dict[str, int], count: int = 1024) -> Tensor:
+def images_of(setting: Setting, count: int = 1024) -> Tensor:
     shape = (count, setting["channels"], setting["size"], setting["size"])
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def plain_step(network: NCSN, images: Tensor, batch: int) -> Callable[[], object]:
+def plain_step(network: nn.Module, images: Tensor, batch: int) -> Callable[[], object]:
     model = plain_network(network)
     averages, sigmas = copy.deepcopy(model), network.sigmas
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -71,7 +79,7 @@ def plain_step(network: NCSN, images: Tensor, batch: int) -> Callable[[], object
     return step
 
 
-def our_step(network: NCSN, images: Tensor, batch: int, fast: bool) -> Callable[[], object]:
+def our_step(network: nn.Module, images: Tensor, batch: int, fast: bool) -> Callable[[], object]:
     model, averages, sigmas = copy.deepcopy(network), copy.deepcopy(network), network.sigmas
     if fast:
         compile_in_place(model)
@@ -84,7 +92,7 @@ def our_step(network: NCSN, images: Tensor, batch: int, fast: bool) -> Callable[
         x = transforms.to_unit_interval(coming.images)
         sigma = sigmas[draws.integers(len(sigmas), len(x))]
         optimizer.zero_grad()
-        with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+        with precision(WHERE, fast):
             loss = denoising_score_matching(model, x, sigma, normal=draws.normal).mean()
         loss.backward()
         optimizer.step()
@@ -98,7 +106,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     results: dict[str, Any] = {"what": "a step of training", "rounds": rounds, "settings": []}
-    for setting in SETTINGS[WHERE.type]:
+    for setting in SETTINGS[kind(WHERE)]:
         network, images, batch = network_of(setting), images_of(setting), setting["batch"]
         variants = {
             "plain": plain_step(network, images, batch),
@@ -108,7 +116,8 @@ def main() -> None:
         found = with_flops(compare(variants, rounds), variants)
         results["settings"].append({**setting, "variants": found})
         print(setting, {name: v["times_as_fast"] for name, v in found.items()}, flush=True)
-    save("training", results, WHERE)
+    save("training", results, WHERE, kind(WHERE))
+    check_fast({setting_of(setting): setting["variants"] for setting in results["settings"]})
 
 
 if __name__ == "__main__":

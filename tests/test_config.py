@@ -41,11 +41,12 @@ OPTIONS = [
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
 OPTIONS += ["data=pairs data.root=pairs data.image_size=64 condition=pairs"]
 OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
+OPTIONS += ["experiment=quick sampler=ald"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_passes_the_check(option: str) -> None:
-    found_out = " model.num_filters=16 model.multipliers=[1,2]" if option == "experiment=quick" else ""
+    found_out = " model.num_filters=16 model.multipliers=[1,2]" if "experiment=quick" in option else ""
     check(composed(option + found_out))
 
 

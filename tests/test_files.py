@@ -77,6 +77,14 @@ def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:
     assert ask()
 
 
+def test_the_holder_of_a_lock_removes_what_killed_processes_left(tmp_path: Path) -> None:
+    for left in ("one/.a.12.partial", "two/.b.34.partial", "two/.c.56.partial"):
+        (tmp_path / left).parent.mkdir(exist_ok=True)
+        (tmp_path / left).touch()
+    with one_process_at_a_time(tmp_path / "run", tmp_path / "one" / "*", tmp_path / "two" / "b"):
+        assert [path.name for path in tmp_path.rglob("*.partial")] == [".c.56.partial"]
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_where_no_lock_can_be_made_each_goes_on_for_itself(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

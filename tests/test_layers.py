@@ -83,6 +83,7 @@ ROOMS = [
     "pickles",
     "config",
     "runs",
+    "compiling",
     "data",
     "checkpoint",
     "sampling",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ncsn import noise
 from ncsn.networks import NCSN
+from ncsn.networks.dropout import Dropout
 from ncsn.objectives import (
     SlicedScoreMatching,
     denoising_score_matching,
@@ -22,6 +23,7 @@ from ncsn.objectives import (
     exact_score_matching_loss,
     sliced_score_matching_loss,
 )
+from ncsn.objectives.exact import jacobian_trace
 from ncsn.score import expand
 
 MIXTURE = Mixture(
@@ -94,6 +96,14 @@ def test_levels_are_perturbed_and_weighted(shape: tuple[int, ...]) -> None:
         jacobian = torch.autograd.functional.jacobian(s, row).reshape(row.numel(), -1)
         expected = sigma[i] ** 2 * (jacobian.trace() + s(row).square().sum() / 2)
         torch.testing.assert_close(exact[i], expected)
+
+
+def test_the_derivatives_of_an_exact_trace_share_their_dropout() -> None:
+    dropout, x = Dropout(0.5).train(), torch.ones(4, 16)
+    torch.manual_seed(0)
+    kept = dropout(x)
+    torch.manual_seed(0)
+    torch.testing.assert_close(jacobian_trace(dropout, x), kept.sum(1))
 
 
 @pytest.mark.parametrize("objective", [*SLICED, exact_score_matching])

@@ -45,14 +45,19 @@ def _published(what: str, image_size: int) -> float:
     return getattr(published(image_size), what)
 
 
-def _fast_precision(accelerator: str) -> str:
-    """${fast_precision:auto}: bfloat16 where the accelerator of a trainer has instructions for it, else float32."""
+def _fast_precision(accelerator: str, compiled: bool | str = True) -> str:
+    """${fast_precision:auto,true}: bfloat16 where what is compiled has instructions for it, else float32.
+
+    Args:
+        accelerator: of a trainer.
+        compiled: whether the network is; "auto" where that is not known yet.
+    """
     import torch
 
     from ncsn.networks.compiled import has_bfloat16
 
     first = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}.get(accelerator, accelerator)
-    return "bf16-mixed" if has_bfloat16(first) else "32-true"
+    return "bf16-mixed" if compiled is True and has_bfloat16(first) else "32-true"
 
 
 OmegaConf.register_new_resolver("slug", slug, replace=True)

@@ -58,12 +58,6 @@ def atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes what killed processes left in a folder that no other process writes to now."""
-    for path in folder.glob(".*.partial"):
-        path.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
     """Replaces the text of a file such that a reader sees the old one or the new one, never half of it.
 
@@ -158,11 +152,12 @@ def link(path: Path, target: str) -> None:
 
 
 @contextmanager
-def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool | None]:
+def one_process_at_a_time(path: Path, *written: Path, wait: bool = True) -> Iterator[bool | None]:
     """Holds a lock beside `path`, and tells whether it is held; None where none can be made, say on a read-only disk.
 
     Args:
         path: what several processes might write at the same time.
+        written: files, or `folder / "*"`, that its holder alone writes; what killed processes left is removed.
         wait: until the others are done; otherwise the lock is not held if somebody else holds it.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -180,6 +175,9 @@ def one_process_at_a_time(path: Path, *, wait: bool = True) -> Iterator[bool | N
         held = None
         log.debug(f"{path}: no lock can be made here")
     try:
+        for file in written if held else ():
+            for partial in file.parent.glob(f".{file.name}.*.partial"):
+                partial.unlink(missing_ok=True)
         yield held
     finally:
         lock.release()

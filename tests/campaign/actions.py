@@ -71,7 +71,7 @@ CHECKPOINT = "ckpt=run/checkpoints/step_0000006.ckpt"
 SAMPLE = ["sample", CHECKPOINT, "num_samples=12", "batch_size=2", *CPU]
 EVALUATE = ["evaluate", CHECKPOINT, "features=classifier", "num_samples=40", "batch_size=16", "data.root=data", *CPU]
 EVALUATE += ["sampler.steps_per_level=1"]
-BITS = ["evaluate", CHECKPOINT, "scores=[bits_per_dim]", "num_images=16", "batch_size=2", "data.root=data", *CPU]
+BITS = ["evaluate", CHECKPOINT, "scores=[bits_per_dim]", "num_images=8", "batch_size=2", "data.root=data", *CPU]
 BITS += ["solver=heun", "solver.steps=10"]
 
 ACTIONS = {

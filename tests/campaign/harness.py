@@ -4,7 +4,6 @@ A fork has PyTorch and the commands imported already, so that a whole command ta
 """
 
 import os
-import re
 import resource
 import signal
 import sys
@@ -19,6 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import torch
+from hydra._internal.hydra import Hydra
 
 from ncsn.commands import cli
 from ncsn.errors import UserError
@@ -35,8 +35,7 @@ TRACEBACK, HANG, CRASH = "tracebacks", "hangs", "crashes"
 DIFFERENT, EXECUTED, MISMATCH = "silent differences", "executions", "mismatches"
 BAD = (TRACEBACK, HANG, CRASH, DIFFERENT, EXECUTED, MISMATCH)
 
-
-_TELLS = re.compile("error: |interrupted by |ncsn [a-z]+: error: ")  # the last is argparse's, below the usage
+_TELLS = ("error: ", "interrupted by ")
 
 
 class Verdict(NamedTuple):
@@ -69,7 +68,7 @@ class Outcome(NamedTuple):
         if "Traceback" in self.err:
             return Verdict(TRACEBACK, last)
         if self.status == 2 or interrupted:
-            told = [line for line in self.err.splitlines() if _TELLS.match(line)]
+            told = [line for line in self.err.splitlines() if line.startswith(_TELLS)]
             return Verdict(REFUSED, last) if told == [last] else Verdict(TRACEBACK, f"not one line: {told or last}")
         return Verdict(OK) if self.status == 0 else Verdict(TRACEBACK, f"status {self.status}: {last}")
 
@@ -121,6 +120,8 @@ class Child:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background
             resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
             _watch(self.folder, os.open(self.records / "forbidden", os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+            # Hydra composes all once more to see whether a file sets `hydra.mode`, which is half of a command's time.
+            Hydra.get_mode = lambda *_, **__: None
             if self.before is not None:
                 self.before()
             cli.main(self.command) if isinstance(self.command, list) else self.command()

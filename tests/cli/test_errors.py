@@ -34,6 +34,7 @@ WRONG = [  # arguments, what the line has to say: the key, the value, what is al
     ("trainer.precision=foo", ["trainer.precision=foo", "bf16-mixed"]),
     ("trainer.accelerator=foo", ["trainer", "accelerator", "foo", "cpu"]),
     ("trainer.max_steps=many", ["trainer.max_steps=many", "integer"]),
+    ("trainer.max_steps=-1", ["trainer.max_steps=-1", "nothing ends", "trainer.max_time"]),
     ("trainer.max_step=5", ["trainer.max_step", "max_steps"]),
     ("optimizer.lr=fast", ["optimizer.lr=fast", "number"]),
     ("optimizer.lr=-1", ["optimizer", "learning rate", "-1"]),

@@ -279,7 +279,13 @@ def test_a_failure_leaves_the_report_of_before(run: Path) -> None:
     with pytest.raises(DataError):
         write_report(run)
     assert (run / "report.html").read_bytes() == before
-    assert list(run.glob(".*")) == []
+    assert list(run.glob(".*.partial")) == []
+
+
+def test_what_a_killed_process_left_of_a_report_is_removed(run: Path) -> None:
+    (run / ".report.html.0123456789ab.partial").touch()
+    write_report(run)
+    assert list(run.glob(".*.partial")) == []
 
 
 def test_templates_are_loaded_only_when_a_report_is_written() -> None:

@@ -33,7 +33,7 @@ def test_a_faster_machine_trains_a_wider_network(
     """The clock is made up; the networks are real, but for the widest."""
     monkeypatch.setattr(budget, "WIDTHS", budget.WIDTHS[:4])
     taken = iter(range(1, 5))
-    monkeypatch.setattr(budget, "_seconds_per", lambda step, device: next(taken) / faster)
+    monkeypatch.setattr(budget, "seconds_per", lambda step, device: next(taken) / faster)
     found = budget.resolve_width(quick("trainer.max_time=00:00:01:00", "trainer.accelerator=cpu"))
     widths = list(budget.WIDTHS)
     assert widths.index(found.model.num_filters) + 1 >= min(at_least, len(widths))

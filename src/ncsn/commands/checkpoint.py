@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ncsn.commands.ending import Parser
+
 if TYPE_CHECKING:
     from ncsn.checkpoint import TrainedScore
 
@@ -57,8 +59,8 @@ def push(arguments: list[str]) -> None:
     print(f"{hub.SCHEME}{repo}")
 
 
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(command, description=description)
+def _parser(command: str, description: str) -> Parser:
+    parser = Parser(command, description=description)
     parser.add_argument("input", help="a checkpoint, a run's folder for its newest, or hf://user/repo[/file]")
     parser.add_argument("--weights", choices=["ema", "raw"], default="ema", help="which, where there are both")
     parser.add_argument("--trust", action="append", default=[], help="import path of a class of yours that it names")

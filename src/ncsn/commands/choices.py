@@ -1,12 +1,12 @@
 """`ncsn list`: what there is to choose from, in the words of the configuration itself."""
 
-import argparse
 import re
 import shutil
 import textwrap
 from pathlib import Path
 
 from ncsn.commands.cli import CONF
+from ncsn.commands.ending import Parser
 from ncsn.config import closest
 from ncsn.errors import ConfigError
 
@@ -28,7 +28,7 @@ def choices(arguments: list[str]) -> None:
     Raises:
         ConfigError: there is no such group.
     """
-    parser = argparse.ArgumentParser("ncsn list", description="What there is to choose from, as group=choice.")
+    parser = Parser("ncsn list", description="What there is to choose from, as group=choice.")
     parser.add_argument("group", nargs="*", help=", ".join(GROUPS))
     groups = parser.parse_args(arguments).group or list(GROUPS)
     for group in groups:

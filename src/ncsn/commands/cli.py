@@ -21,6 +21,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -73,6 +74,19 @@ eval "$(ncsn --shell-completion install=bash)" has the shell complete all of it.
 
 # Threads that wait for work sleep. By default they spin, and beside other work a step takes ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def keep_compiled() -> None:
+    """What is compiled is kept in the user's cache folder, if there is one, before an import of PyTorch settles it.
+
+    PyTorch's choice is a folder below /tmp, which others can write beside and the next start of the machine empties.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if os.access(cache, os.W_OK):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(cache, "ncsn", "compiled"))
+
+
+keep_compiled()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -156,6 +170,16 @@ def run(command: str, words: int = 1) -> None:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:
             print_sweep(SweepTable.folder)
+
+
+def _result(job: JobReturn) -> Any:
+    """What a job of a sweep has returned, or its error, which is told once."""
+    if job.status == JobStatus.FAILED:
+        raise job._return_value
+    return job._return_value
+
+
+JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # Hydra's own prints a line before it raises
 
 
 class SweepTable(Callback):

@@ -1,6 +1,5 @@
 """`ncsn doctor`: what this machine has, what is missing, and what to do about it."""
 
-import argparse
 import importlib.metadata
 import os
 import platform
@@ -17,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from ncsn.commands.cli import CONF
+from ncsn.commands.ending import Parser
 from ncsn.errors import ConfigError, UserError
 
 Verdict = Literal["ok", "hint", "broken"]
@@ -46,7 +46,7 @@ def doctor(arguments: list[str]) -> None:
     Raises:
         ConfigError: an argument is not data.root=….
     """
-    parser = argparse.ArgumentParser("ncsn doctor", description="Looks at this machine, and says what to do.")
+    parser = Parser("ncsn doctor", description="Looks at this machine, and says what to do.")
     parser.add_argument("root", nargs="?", metavar="data.root=…", help="the folder of the data sets; by default data")
     given = parser.parse_args(arguments).root or "data.root=data"
     key, _, root = given.partition("=")
@@ -57,11 +57,8 @@ def doctor(arguments: list[str]) -> None:
     for finding in findings:
         print("\n".join(_lines(finding, columns)))
     broken = [finding.name for finding in findings if finding.verdict == "broken"]
-    print(
-        f"\nbroken: {', '.join(broken)}"
-        if broken
-        else "\nnothing that is needed is broken; ncsn list says what there is to do"
-    )
+    whole = "nothing that is needed is broken; ncsn list says what there is to do"
+    print(f"\nbroken: {', '.join(broken)}" if broken else f"\n{whole}")
     if broken:
         sys.exit(1)
 

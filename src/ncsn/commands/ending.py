@@ -1,5 +1,6 @@
 """How a command ends before it is done: with one line, for an error or a signal."""
 
+import argparse
 import errno
 import os
 import re
@@ -15,6 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 from ncsn.errors import Interrupted, UserError, one_line, shown
 
 _OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command with arguments of its own: what is wrong with them is told in one line, the usage in it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({' '.join(self.format_usage().split())})")
 
 
 def exit_with(message: str) -> NoReturn:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import distributed
 
 from ncsn.checkpoint import Weights, resolve
-from ncsn.commands.hints import Count, Guidance, Name, Node, Seed
+from ncsn.commands.hints import DEVICES, Compile, Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.data import ImageDataModule
 from ncsn.errors import ConfigError, DataError
@@ -46,6 +46,7 @@ SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose
 
 SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("features", "data", "sampler", "task", "solver", "trainer", "logger", "bound", "authors"), Node),
+    **DEVICES,
     "ckpt": Name | None,
     "samples": Name | None,
     "against": Name | Annotated[list[Name], Field(min_length=1)] | None,
@@ -62,7 +63,7 @@ SETTINGS: dict[str, Any] = {
     "weights": Weights,
     "references": Name | None,
     "confirm": bool,
-    "compile": bool,
+    "compile": Compile,
     "sweep": str | None,
     "trust": list[str],
     "out": Name | None,

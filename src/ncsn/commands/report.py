@@ -1,7 +1,8 @@
 """`ncsn report runs/…`: writes the report.html of runs anew, from what is in their folders."""
 
-import argparse
 from pathlib import Path
+
+from ncsn.commands.ending import Parser
 
 
 def report(arguments: list[str]) -> None:
@@ -10,7 +11,7 @@ def report(arguments: list[str]) -> None:
     Raises:
         UserError: a folder is not that of a run.
     """
-    parser = argparse.ArgumentParser("ncsn report", description="Writes the report.html of runs anew.")
+    parser = Parser("ncsn report", description="Writes the report.html of runs anew.")
     parser.add_argument("run", type=Path, nargs="+", help="a run's folder")
     runs = parser.parse_args(arguments).run
     from ncsn.report import write_report

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from ncsn.checkpoint import Weights, resolve
-from ncsn.commands.hints import Count, Guidance, Name, Node, Seed
+from ncsn.commands.hints import DEVICES, Compile, Count, Guidance, Name, Node, Seed
 from ncsn.config import build, check
 from ncsn.errors import ConfigError
 from ncsn.report import refresh_report
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("sampler", "task", "solver", "trainer", "data", "authors"), Node),
+    **DEVICES,
     "ckpt": Name,
     "num_samples": Count | None,
     "guidance": Guidance,
@@ -32,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "format": Format,
     "trajectory": Annotated[int, Field(ge=0)],
     "confirm": bool,
-    "compile": bool,
+    "compile": Compile,
     "trust": list[str],
     "out": Name | None,
 }

@@ -26,8 +26,8 @@ from ncsn.runs.folder import Run, global_rank
 from ncsn.runs.loggers import build_loggers, finish_dashboards
 from ncsn.runs.sweep import write_sweep_table
 from ncsn.samplers import Sampler
-from ncsn.training import classes, levels
-from ncsn.training.budget import is_auto, resolve_width
+from ncsn.training import budget, classes, earned, levels
+from ncsn.training.budget import resolve_width
 from ncsn.training.build import build_callbacks, build_model, plain, try_out
 from ncsn.training.continuation import checkpoint_to_resume
 from ncsn.training.finite import NotFiniteError
@@ -67,7 +67,7 @@ def train(config: DictConfig) -> float | None:
     job = Job.current()
     with nullcontext() if global_rank() else job.run.locked():
         try:
-            config = _checked(job.with_width(config))
+            config = _checked(job.with_compile(job.with_width(config)))
             metrics = job.finished_before(config)
             if metrics is None:
                 metrics = _fit(config, job)
@@ -116,17 +116,34 @@ class Job:
 
         It becomes part of the command line, by which the other processes of a run go, and the run when it is resumed.
         """
-        if not is_auto(config):
+        if not budget.is_auto(config):
             return resolve_width(config)
         recorded = self._recorded_width(config.resume)
         config = config.copy()
         config.model.num_filters = recorded or config.model.num_filters
         config = resolve_width(config)
-        chosen = f"model.num_filters={config.model.num_filters}"
+        self._add_override(f"model.num_filters={config.model.num_filters}")
+        return config
+
+    def with_compile(self, config: DictConfig) -> DictConfig:
+        """The configuration with true or false in place of `compile=auto`, which become part of the command line.
+
+        So a run that goes on keeps it; a job of a sweep that was there before keeps what its folder says.
+        """
+        if not earned.is_auto(config):
+            return config
+        recorded = self.run.config().get("compile") if self.run.is_recorded else None
+        if isinstance(recorded, bool):
+            config = config.copy()
+            config.compile = recorded
+        config = earned.resolve_compile(config)
+        self._add_override(f"compile={str(config.compile).lower()}")
+        return config
+
+    def _add_override(self, chosen: str) -> None:
         self.overrides.append(chosen)
         if not self.in_sweep:
             sys.argv.append(chosen)
-        return config
 
     def _recorded_width(self, resume: bool | str | None) -> int | None:
         """What was found before, for the run that goes on or the job of a sweep that finished; None for a new run."""
@@ -181,10 +198,20 @@ class Job:
 def _checked(config: DictConfig) -> DictConfig:
     """The configuration with values as validated, what the data says of the network, and noise levels in numbers."""
     config = classes.resolve_conditions(check(config, SETTINGS))
+    _refuse_endless(config.trainer)
     if levels.is_from_data(config):  # what is refused is refused before the data is read
         stand_in = build_model(levels.with_stand_ins(config))
         try_out(stand_in, build(config.sampler, "sampler"), _shape(config), levels_known=False)
     return check(levels.resolve_levels(config, str(config.trainer.accelerator)), SETTINGS)
+
+
+def _refuse_endless(trainer: DictConfig) -> None:
+    limits = ("max_steps", "max_epochs", "max_time", "fast_dev_run")
+    if all(trainer.get(name) in (-1, None, False) for name in limits):
+        raise ConfigError(
+            f"trainer.max_steps={trainer.max_steps}: nothing ends this training; give trainer.max_steps=…, "
+            "trainer.max_epochs=… or trainer.max_time=…"
+        )
 
 
 def _fit(config: DictConfig, job: Job) -> dict[str, float]:

@@ -156,26 +156,34 @@ class Evaluator:
             against: another network, whose held-out loss is put beside that of `origin`.
             seconds: spent on them before.
         """
+        protocol = self._protocol(images, origin, against)
+        kept = folder / "evaluations" / digest(protocol)
+        shown = [folder / name for name in ("evaluation.json", "neighbours.png")]
         first = self.trainer.is_global_zero
-        with one_process_at_a_time(folder / "evaluation") if first else nullcontext():
-            return self._evaluated(images, folder, origin, against, seconds)
+        with one_process_at_a_time(folder / "evaluation", kept / "*", *shown) if first else nullcontext():
+            record = self._evaluated(images, kept, protocol, origin, against, {} if seconds is None else seconds)
+            if record is None or not first:
+                return None
+            for path in shown:
+                if (kept / path.name).is_file():
+                    copy(kept / path.name, path)
+        return record
 
     def _evaluated(
         self,
         images: ImageSet,
-        folder: Path,
+        kept: Path,
+        protocol: dict[str, Any],
         origin: Origin,
         against: Network | None,
-        seconds: dict[str, float] | None,
+        seconds: dict[str, float],
     ) -> dict[str, Any] | None:
-        protocol = self._protocol(images, origin, against)
-        kept = folder / "evaluations" / digest(protocol)
+        """The record of a protocol, as it is kept in a folder, or else found and kept there."""
         record = read_record(kept / "evaluation.json")
         known = record is not None and record.get("protocol") == protocol
         if not self.trainer.strategy.broadcast(known):
-            seconds = {} if seconds is None else seconds
             parts = {key: protocol[key] for key in ("samples", "features")} | {"batch_size": self.batch_size}
-            unfinished = folder / f".features-{digest(parts)}"
+            unfinished = kept.parents[1] / f".features-{digest(parts)}"
             with _timed(seconds, "features"):
                 samples = extract_shared(self.trainer, self.network, images, self.batch_size, unfinished)
             if samples is not None:
@@ -186,11 +194,6 @@ class Evaluator:
                 record["versions"] = {p: importlib.metadata.version(p) for p in ("ncsn", "torch", "torch-fidelity")}
                 write_text(kept / "evaluation.json", json.dumps(record, indent=2))
                 shutil.rmtree(unfinished, ignore_errors=True)
-        if record is None or not self.trainer.is_global_zero:
-            return None
-        for name in ("evaluation.json", "neighbours.png"):
-            if (kept / name).is_file():
-                copy(kept / name, folder / name)
         return record
 
     def _protocol(self, images: ImageSet, origin: Origin, against: Network | None) -> dict[str, Any]:

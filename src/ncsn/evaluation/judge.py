@@ -88,9 +88,10 @@ class Judge:
             seconds: spent on them before.
         """
         first, folder = self.trainer.is_global_zero, methods[0].folder
-        with one_process_at_a_time(folder / "evaluation") if first else nullcontext():
-            protocol = self._protocol(methods)
-            kept = folder / "evaluations" / digest(protocol) / "evaluation.json"
+        protocol = self._protocol(methods)
+        kept = folder / "evaluations" / digest(protocol) / "evaluation.json"
+        written = (kept, folder / "evaluation.json", folder / "methods.png")
+        with one_process_at_a_time(folder / "evaluation", *written) if first else nullcontext():
             record = read_record(kept)
             known = record is not None and record.get("protocol") == protocol
             if not self.trainer.strategy.broadcast(known):

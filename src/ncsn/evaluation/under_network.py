@@ -112,7 +112,8 @@ class UnderNetwork(ABC):
         name = f"{self.place.resolve().stem}_{self.score.weights}_{digest(protocol)}"
         folder = (beside if self.config.out is None else Path(self.config.out)) / self.kind / name
         file = folder / f"{self.kind}.json"
-        with one_process_at_a_time(folder / self.kind) if self.trainer.is_global_zero else nullcontext():
+        first = self.trainer.is_global_zero
+        with one_process_at_a_time(folder / self.kind, folder / "*") if first else nullcontext():
             record = read_record(file)
             known = record is not None and record.get("protocol") == protocol
             if not self.trainer.strategy.broadcast(known):
@@ -136,7 +137,7 @@ class UnderNetwork(ABC):
                     write_text(file, json.dumps(record, indent=2))
                     for unfinished in folder.glob("batches*"):
                         shutil.rmtree(unfinished, ignore_errors=True)
-        return (record if self.trainer.is_global_zero else None), file
+        return (record if first else None), file
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
         """What stands in a table, of a record."""

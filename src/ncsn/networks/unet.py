@@ -244,6 +244,8 @@ class BareUNet(nn.Module):
     ) -> Tensor:
         embedding = F.silu(self._embedded(c, label, augmentation))
         h = self.stem(beside(x, damaged, self.condition_channels))
+        if h.device.type == "cpu":  # whose convolutions and attention are faster on channels-last features
+            h = h.movedim(1, -1).contiguous().movedim(-1, 1)
         skips = [h]
         for module in self.down:
             h = self._run(module, h, embedding)

@@ -59,7 +59,7 @@ def jacobian_trace(s: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     D = x[0].numel()
     basis = torch.eye(D, dtype=x.dtype, device=x.device).view(D, 1, *x.shape[1:])
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward mode
-        return torch.func.vmap(derivative)(basis).sum(0)
+        return torch.func.vmap(derivative, randomness="same")(basis).sum(0)  # one dropout for all D directions
 
 
 def exact_score_matching(score: Score, x: Tensor, sigma: Tensor, *, normal: Normal = torch.randn_like) -> Tensor:

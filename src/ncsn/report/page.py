@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncsn.errors import DataError
-from ncsn.files import atomically
+from ncsn.files import atomically, one_process_at_a_time
 from ncsn.report.charts import Chart
 from ncsn.report.diagnostics import diagnostics, neighbours
 from ncsn.report.likelihood import likelihood
@@ -52,7 +52,7 @@ def write_report(run: Path) -> Path:
     except (OverflowError, RecursionError) as error:
         raise DataError(f"{run}: a value in its files is too large or too deeply nested ({error})") from error
     path = run / NAME
-    with atomically(path) as partial:
+    with one_process_at_a_time(path, path), atomically(path) as partial:
         partial.write_text(page, encoding="utf-8", errors="replace")
     return path
 

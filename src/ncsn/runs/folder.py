@@ -41,7 +41,6 @@ from ncsn.files import (
     one_process_at_a_time,
     read_record,
     read_yaml,
-    remove_partial,
     write_text,
 )
 
@@ -157,15 +156,13 @@ class Run:
         Raises:
             ConfigError: another process is at it.
         """
-        with one_process_at_a_time(self.path / "run", wait=False) as held:
+        written = (self.path / "*", self.checkpoint_folder / "*")
+        with one_process_at_a_time(self.path / "run", *written, wait=False) as held:
             if held is False:
                 raise ConfigError(
                     f"{self.path}: another process trains in this folder; wait for its end, or start another "
                     "run, under another name (name=…) or in another second"
                 )
-            if held:
-                remove_partial(self.path)
-                remove_partial(self.checkpoint_folder)
             yield
 
 

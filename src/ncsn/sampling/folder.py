@@ -30,7 +30,6 @@ from ncsn.files import (
     is_whole,
     one_process_at_a_time,
     read_json,
-    remove_partial,
     seal,
     write_text,
 )
@@ -92,10 +91,7 @@ class SampleFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Waits until no other process draws into this folder, and keeps others out."""
-        with one_process_at_a_time(self.path / "samples") as held:
-            if held:
-                remove_partial(self.path)
-                remove_partial(self.path / "batches")
+        with one_process_at_a_time(self.path / "samples", self.path / "*", self.path / "batches" / "*"):
             yield
 
     def is_done(self, number: int, size: int) -> bool:

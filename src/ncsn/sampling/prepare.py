@@ -15,10 +15,11 @@ from torch.compiler import set_stance
 
 from ncsn.checkpoint import TrainedScore, load_score
 from ncsn.checkpoint.reading import place_of
+from ncsn.compiling import compile_network
 from ncsn.config import as_config_error, build, check
 from ncsn.errors import ConfigError
 from ncsn.files import sha256
-from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.networks.compiled import round_weights
 from ncsn.random import Draws
 from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
@@ -74,8 +75,7 @@ def prepare(config: DictConfig, path: Path, *, beside: bool = False) -> Prepared
             energy_of(score.network, sampler)
     precision = str(config.trainer.precision)
     if config.compile:
-        with as_config_error("compile=true"):
-            compile_in_place(score.network, cuda_graphs=True)
+        compile_network(score.network, cuda_graphs=True)
     if precision.startswith("bf16"):
         round_weights(score.network)
     place = place_of(path)

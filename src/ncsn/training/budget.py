@@ -71,17 +71,22 @@ def resolve_width(config: DictConfig) -> DictConfig:
         chosen.model.multipliers = multipliers_for(size) if isinstance(size, int) else [1]
     if not is_auto(chosen):
         return chosen
-    if global_rank() or int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) > 1:
-        raise ConfigError(
-            "model.num_filters=auto: is found out by one process, before it starts the others; start this without "
-            "torchrun or SLURM's tasks, or give a number"
-        )
+    refuse_several_processes("model.num_filters=auto")
     chosen.model.num_filters = WIDTHS[0]
     checked = resolve_conditions(check(chosen))
     with as_config_error("model.num_filters=auto"):
         seconds = seconds_of(checked.trainer.max_time)
     chosen.model.num_filters = _widest(checked, seconds).num_filters
     return chosen
+
+
+def refuse_several_processes(key: str) -> None:
+    """Raises ConfigError where a launcher has started all processes of a run, who would not agree on a choice."""
+    if global_rank() or int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) > 1:
+        raise ConfigError(
+            f"{key}: is found out by one process, before it starts the others; start this without torchrun or "
+            "SLURM's tasks, or give a value"
+        )
 
 
 def multipliers_for(image_size: int) -> list[int]:
@@ -93,7 +98,8 @@ def multipliers_for(image_size: int) -> list[int]:
 
 
 def _widest(config: DictConfig, seconds: float) -> Timing:
-    """The widest network that sees enough images, or else the narrowest."""
+    """The widest network that sees enough images, or else the narrowest; compiled it sees more of them."""
+    config.compile = False  # which would take minutes for each width
     trainer: Trainer = build(config.trainer, "trainer", logger=False, enable_checkpointing=False)
     devices, device = trainer.world_size, trainer.strategy.root_device
     data: ImageDataModule = build(config.data, "data")
@@ -106,9 +112,9 @@ def _widest(config: DictConfig, seconds: float) -> Timing:
         config.model.num_filters = width
         try:
             model = build_model(config).to(device)
-            step = _training_step(model, data, share, device)
+            step = training_step(model, data, share, device)
             with trainer.precision_plugin.train_step_context():
-                images = seconds / _seconds_per(step, device) * share * devices
+                images = seconds / seconds_per(step, device) * share * devices
         except torch.OutOfMemoryError:
             break
         found = Timing(width, sum(p.numel() for p in model.network.parameters()), images)
@@ -122,9 +128,7 @@ def _widest(config: DictConfig, seconds: float) -> Timing:
     return best
 
 
-def _training_step(
-    model: ScoreModel, data: ImageDataModule, batch: int, device: torch.device
-) -> Callable[[], object]:
+def training_step(model: ScoreModel, data: ImageDataModule, batch: int, device: torch.device) -> Callable[[], object]:
     """One step of training on images that cost nothing."""
     optimizer = model.make_optimizer(model.network.parameters())
     x = torch.rand(batch, data.channels, data.image_size, data.image_size, device=device)
@@ -141,7 +145,7 @@ def _training_step(
     return step
 
 
-def _seconds_per(step: Callable[[], object], device: torch.device) -> float:
+def seconds_per(step: Callable[[], object], device: torch.device) -> float:
     """The median of a second's steps, three at least, after one to warm up."""
     taken: list[float] = []
     while len(taken) < 4 or sum(taken[1:]) < 1:

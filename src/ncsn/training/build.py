@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ncsn.compiling import compile_network
 from ncsn.config import as_config_error, build, require
 from ncsn.errors import ConfigError
-from ncsn.networks.compiled import compile_in_place
 from ncsn.noise import ladder
 from ncsn.objectives import LikelihoodWeight
 from ncsn.runs.folder import Run
@@ -20,7 +20,7 @@ from ncsn.samplers import Sampler
 from ncsn.samplers.metropolis import energy_of
 from ncsn.training.module import ScoreModel
 
-_DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
+DIFFERENTIATED_TWICE = ("SlicedScoreMatching", "exact_score_matching")
 
 
 def build_model(config: DictConfig) -> ScoreModel:
@@ -46,12 +46,11 @@ def build_model(config: DictConfig) -> ScoreModel:
         config=plain(config),
     )
     if config.compile:
-        if config.objective["_target_"].rpartition(".")[2] in _DIFFERENTIATED_TWICE:
+        if config.objective["_target_"].rpartition(".")[2] in DIFFERENTIATED_TWICE:
             raise ConfigError(
                 "compile=true: what is compiled is not differentiated twice; take objective=dsm, or compile=false"
             )
-        with as_config_error("compile=true"):
-            compile_in_place(model.network)
+        compile_network(model.network)
     return model
 
 

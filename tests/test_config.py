@@ -1,11 +1,12 @@
 """Every configuration that ships is sound, and what is checked before a run is checked by name."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from composing import asked, composed
+from composing import asked
 from lightning import Trainer
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -32,12 +33,19 @@ GROUPS = {
     "speed",
     "trainer",
 }
-OPTIONS = [
-    f"{path.parent.name}={path.stem}"
-    for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name in GROUPS and path.stem not in ("trained", "recommended", "sampling", "image_folder")
-    if f"{path.parent.name}={path.stem}" not in ("noise=ncsnv2", "sampler=ald_snr", "data=pairs")  # not alone
-]
+NOT_ALONE = {"noise=ncsnv2", "sampler=ald_snr", "data=pairs"}
+CHOICES = {
+    group: [
+        option
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if path.stem not in ("trained", "recommended", "sampling", "image_folder")
+        if (option := f"{group}={path.stem}") not in NOT_ALONE
+    ]
+    for group in sorted(GROUPS)
+}
+RELATED = ("data", "model", "noise")  # what one of them chooses changes the others; the rest are looked at together
+OPTIONS = [option for group in RELATED for option in CHOICES.pop(group)]
+OPTIONS += [" ".join(filter(None, options)) for options in zip_longest(*CHOICES.values())]
 OPTIONS += [f"experiment={path.stem}" for path in sorted(CONF.glob("experiment/*.yaml"))]
 OPTIONS += ["data=pairs data.root=pairs data.image_size=64 condition=pairs"]
 OPTIONS += ["data=image_folder data.root=pictures data.image_size=64", "data=cifar10 noise=ncsnv2"]
@@ -47,14 +55,14 @@ OPTIONS += ["experiment=quick sampler=ald"]
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_passes_the_check(option: str) -> None:
     found_out = " model.num_filters=16 model.multipliers=[1,2]" if "experiment=quick" in option else ""
-    check(composed(option + found_out))
+    check(asked(option + found_out))
 
 
 @pytest.mark.parametrize(
     "option", ["sampler=ald", "sampler=trained", "sampler=recommended", "trainer.devices=2 trainer.strategy=ddp"]
 )
 def test_the_configuration_of_sampling_passes_the_check(option: str) -> None:
-    check(composed(f"ckpt=some.ckpt {option}", "sample"))
+    check(asked(f"ckpt=some.ckpt {option}", "sample"))
 
 
 @pytest.mark.parametrize(
@@ -67,12 +75,12 @@ def test_the_configuration_of_sampling_passes_the_check(option: str) -> None:
     ],
 )
 def test_a_network_comes_with_a_sampler_that_suits_it(arguments: str, sampler: str) -> None:
-    assert composed(arguments).sampler._target_ == f"ncsn.samplers.{sampler}"
+    assert asked(arguments).sampler._target_ == f"ncsn.samplers.{sampler}"
 
 
 @pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
 def test_experiments_are_the_papers_runs(data: str) -> None:
-    config = composed(f"experiment={data}")
+    config = asked(f"experiment={data}")
     assert config.data.name == data
     assert config.data.image_size == (28 if data == "mnist" else 32)
     assert (config.data.batch_size, config.data.flip, config.data.dequantize) == (128, data != "mnist", True)
@@ -97,7 +105,7 @@ NCSNV2 = {  # data, size, category, σ₁, L, T, ε of the released code, batch,
 @pytest.mark.parametrize("name", NCSNV2)
 def test_experiments_are_the_runs_of_ncsnv2(name: str) -> None:
     kind, size, category, sigma_max, levels, steps, epsilon, batch, iterations, adam = NCSNV2[name]
-    config = composed(f"experiment=ncsnv2_{name}")
+    config = asked(f"experiment=ncsnv2_{name}")
     check(config)
     assert config.name == f"ncsnv2_{name}"
     assert (config.data._target_, config.data.get("category")) == (f"ncsn.data.{kind}", category)
@@ -126,7 +134,7 @@ DDPM = {  # data, size, category, multipliers, dropout, flip, batch, learning ra
 @pytest.mark.parametrize("name", DDPM)
 def test_experiments_are_the_runs_of_ddpm(name: str) -> None:
     kind, size, category, multipliers, dropout, flip, batch, lr, steps = DDPM[name]
-    config = check(composed(f"experiment=ddpm_{name}"))
+    config = check(asked(f"experiment=ddpm_{name}"))
     assert config.name == f"ddpm_{name}"
     assert (config.data._target_, config.data.get("category")) == (f"ncsn.data.{kind}", category)
     assert (config.data.image_size, config.data.channels, config.data.batch_size) == (size, 3, batch)
@@ -152,7 +160,7 @@ def test_experiments_are_the_runs_of_ddpm(name: str) -> None:
 @pytest.mark.parametrize("levels", ["vp", "geometric"])
 def test_the_weight_of_a_likelihood_knows_how_sigma_is_drawn(levels: str) -> None:
     """It is that of the levels that training draws from; the configuration, and so a checkpoint, has its name."""
-    config = check(composed(f"objective=likelihood noise={levels} data=digits model=ncsnv2 model.num_filters=4"))
+    config = check(asked(f"objective=likelihood noise={levels} data=digits model=ncsnv2 model.num_filters=4"))
     model, distribution = build_model(config), build(config.noise, "noise")
     drawn = noise.ladder(distribution)[[0, 4, -1]]
     x, z = torch.rand(3, 1, 8, 8), torch.randn(3, 1, 8, 8)
@@ -165,7 +173,7 @@ def test_the_weight_of_a_likelihood_knows_how_sigma_is_drawn(levels: str) -> Non
 
 @pytest.mark.parametrize(("name", "dropout"), [("edm_cifar10", None), ("edm_cifar10_conditional", 0)])
 def test_the_experiments_of_edm_are_its_runs(name: str, dropout: float | None) -> None:
-    config = check(composed(f"experiment={name}"))
+    config = check(asked(f"experiment={name}"))
     assert config.name == name
     assert (config.data.flip, config.data.augment) == (True, 0.12)
     assert (config.condition.dropout if config.get("condition") else None) == dropout
@@ -183,7 +191,7 @@ def test_the_experiments_of_edm_are_its_runs(name: str, dropout: float | None) -
 
 
 def test_the_experiment_of_the_vp_sde_is_its_run() -> None:
-    config = check(composed("experiment=vp_cifar10"))
+    config = check(asked("experiment=vp_cifar10"))
     model = config.model
     assert (model.form, model.blocks, model.num_filters, model.num_blocks) == ("ddpm", "ddpm++", 128, 4)
     assert (list(model.multipliers), list(model.attention_resolutions), model.dropout) == ([1, 2, 2, 2], [16], 0.1)
@@ -203,7 +211,7 @@ PALETTE = {  # data, size, batch, steps, parameters
 def test_the_experiments_of_palette_are_its_runs(run: str) -> None:
     kind, size, batch, steps, parameters = PALETTE[run]
     for task in ("Colorize", "Inpaint", "Uncrop", "Jpeg", "Multitask"):
-        config = resolve_conditions(check(composed(f"experiment=palette_{run}_{task.lower()}")))
+        config = resolve_conditions(check(asked(f"experiment=palette_{run}_{task.lower()}")))
         assert config.name == f"palette_{run}_{task.lower()}"
         assert config.condition._target_ == f"ncsn.damage.{task}"
         assert (config.data._target_, config.data.image_size) == (f"ncsn.data.{kind}", size)
@@ -221,9 +229,9 @@ def test_the_experiments_of_palette_are_its_runs(run: str) -> None:
 
 
 def test_a_data_set_alone_picks_the_papers_width() -> None:
-    assert composed("data=mnist").model.num_filters == 64
-    assert composed("data=cifar10").model.num_filters == 128
-    assert composed("data=mnist model.num_filters=5").model.num_filters == 5
+    assert asked("data=mnist").model.num_filters == 64
+    assert asked("data=cifar10").model.num_filters == 128
+    assert asked("data=mnist model.num_filters=5").model.num_filters == 5
 
 
 @pytest.mark.parametrize(
@@ -244,7 +252,7 @@ def test_lightnings_options_stay_reachable(option: str) -> None:
 
 def test_lightnings_options_reach_the_trainer() -> None:
     options = "trainer.accumulate_grad_batches=4 trainer.gradient_clip_val=0.5 +trainer.overfit_batches=2"
-    trainer = build(composed(f"trainer.accelerator=cpu trainer.devices=1 {options}").trainer, "trainer")
+    trainer = build(asked(f"trainer.accelerator=cpu trainer.devices=1 {options}").trainer, "trainer")
     assert isinstance(trainer, Trainer)
     assert (trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.overfit_batches) == (4, 0.5, 2)
 
@@ -327,9 +335,9 @@ def test_plain_meanings_become_the_type_they_are_meant_for(written: str, meant: 
 
 def test_settings_of_a_node_go_beyond_its_signature() -> None:
     hint = {"trainer.max_steps": Annotated[int, Field(ge=1)], "trainer.nowhere": int, "nowhere.x": int}
-    assert check(composed("trainer.max_steps=1e1"), hint).trainer.max_steps == 10
+    assert check(asked("trainer.max_steps=1e1"), hint).trainer.max_steps == 10
     with pytest.raises(ConfigError, match=r"^trainer\.max_steps=0: must be at least 1$"):
-        check(composed("trainer.max_steps=0"), hint)
+        check(asked("trainer.max_steps=0"), hint)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +354,7 @@ def test_what_is_no_node_is_not_built(node: Any, told: str) -> None:
 
 
 def test_what_was_checked_is_what_is_built() -> None:
-    config = check(composed("data.flip=no +optimizer.amsgrad=no"))
+    config = check(asked("data.flip=no +optimizer.amsgrad=no"))
     assert build(config.data, "data").flip is False
     assert build(config.optimizer, "optimizer")([torch.zeros(1)]).defaults["amsgrad"] is False
 
@@ -408,11 +416,11 @@ def test_how_a_node_is_built_is_nothing_without_what_is_built(node: dict[str, An
 
 def test_ranges_are_those_of_the_constructors() -> None:
     with pytest.raises(ConfigError, match=r"^noise\.sigma_max=0\.001: must be greater than sigma_min"):
-        build(composed("noise.sigma_max=0.001").noise, "noise")
+        build(asked("noise.sigma_max=0.001").noise, "noise")
 
 
 def test_a_partial_node_is_built_into_a_function() -> None:
-    make = build(composed("optimizer.lr=0.5").optimizer, "optimizer")
+    make = build(asked("optimizer.lr=0.5").optimizer, "optimizer")
     assert make([torch.zeros(1)]).param_groups[0]["lr"] == 0.5
 
 
@@ -439,4 +447,4 @@ def test_fast_is_in_bfloat16_where_the_machine_has_instructions_for_it(
     accelerator: str, has: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: device_type in has)
-    assert composed(f"speed=fast trainer.accelerator={accelerator}").trainer.precision == precision
+    assert asked(f"speed=fast trainer.accelerator={accelerator}").trainer.precision == precision

@@ -48,7 +48,7 @@ def _interruptible() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _parsed_once() -> Iterator[None]:
-    """Hydra parses all files and all overrides anew for every command, a third of composing; here each text once."""
+    """Hydra parses all files and all overrides anew for every command, a fifth of composing; here each text once."""
     load, parse_rule = OmegaConf.load, OverridesParser.parse_rule
 
     @cache

@@ -21,7 +21,6 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -170,16 +169,6 @@ def run(command: str, words: int = 1) -> None:
         os.environ["HYDRA_FULL_ERROR"] = str(int(traceback_wanted))
         if SweepTable.folder is not None:
             print_sweep(SweepTable.folder)
-
-
-def _result(job: JobReturn) -> Any:
-    """What a job of a sweep has returned, or its error, which is told once."""
-    if job.status == JobStatus.FAILED:
-        raise job._return_value
-    return job._return_value
-
-
-JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # Hydra's own prints a line before it raises
 
 
 class SweepTable(Callback):

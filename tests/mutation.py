@@ -29,7 +29,7 @@ PARTS = {  # files of src/ncsn, and their tests
     ),
     "networks": ("networks/*.py", "tests/networks --ignore=tests/networks/test_compiled.py"),
     "restoration": ("restoration/*.py", "tests/test_restoration.py"),
-    "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/test_samplers.py tests/damage"),
+    "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/damage/test_filling.py"),
     "likelihood": ("likelihood.py", "tests/test_likelihood.py"),
 }
 WITH_THESE_TESTS = """

@@ -28,7 +28,7 @@ PARTS = {  # files of src/ncsn, and their tests
         "tests/test_budgeted.py tests/test_divergence.py tests/test_released_samplers.py",
     ),
     "networks": ("networks/*.py", "tests/networks --ignore=tests/networks/test_compiled.py"),
-    "restoration": ("restoration/*.py", "tests/test_restoration.py"),
+    "restoration": ("restoration/*.py", "tests/test_restoration.py tests/test_objectives.py"),
     "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/damage/test_filling.py"),
     "likelihood": ("likelihood.py", "tests/test_likelihood.py"),
 }

@@ -166,7 +166,8 @@ def _result(job: JobReturn) -> Any:
     return job._return_value
 
 
-JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # Hydra's own prints a line before it raises
+# Hydra's own prints a line before it raises.
+JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # type: ignore
 
 
 class SweepTable(Callback):

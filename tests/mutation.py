@@ -16,6 +16,7 @@ from math import sqrt
 from pathlib import Path
 from random import Random
 
+from mutmut.configuration import config
 from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.utils.format_utils import get_mutant_name
 
@@ -70,6 +71,7 @@ def mutants(files: str) -> list[str]:
     return [
         get_mutant_name(path, name)
         for path in sorted(Path("src/ncsn").glob(files))
+        if config().should_mutate(path)
         for name in mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names
     ]
 

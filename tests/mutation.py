@@ -62,7 +62,7 @@ def main() -> None:
         print(row(part, len(every), Counter(became.values())))
         for name in sorted(became):
             if became[name] not in ("killed", "timeout"):
-                print(subprocess.run(["mutmut", "show", name], check=True, capture_output=True, text=True).stdout)
+                print(mutmut("show", name))
         sys.stdout.flush()
 
 
@@ -78,8 +78,13 @@ def mutants(files: str) -> list[str]:
 
 def results() -> dict[str, str]:
     """What became of the mutants of the last run, in mutmut's words."""
-    lines = subprocess.run(["mutmut", "results", "--all", "true"], check=True, capture_output=True, text=True).stdout
-    return dict(line.strip().split(": ") for line in lines.splitlines())
+    return dict(line.strip().split(": ") for line in mutmut("results", "--all", "true").splitlines())
+
+
+def mutmut(*arguments: str) -> str:
+    """What a command of mutmut prints."""
+    command = [Path(sys.executable).with_name("mutmut"), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def row(part: str, every: int, became: Counter[str]) -> str:

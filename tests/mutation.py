@@ -16,6 +16,7 @@ from math import sqrt
 from pathlib import Path
 from random import Random
 
+from mutmut.configuration import config
 from mutmut.mutation.file_mutation import mutate_file_contents
 from mutmut.utils.format_utils import get_mutant_name
 
@@ -28,8 +29,8 @@ PARTS = {  # files of src/ncsn, and their tests
         "tests/test_budgeted.py tests/test_divergence.py tests/test_released_samplers.py",
     ),
     "networks": ("networks/*.py", "tests/networks --ignore=tests/networks/test_compiled.py"),
-    "restoration": ("restoration/*.py", "tests/test_restoration.py"),
-    "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/test_samplers.py tests/damage"),
+    "restoration": ("restoration/*.py", "tests/test_restoration.py tests/test_objectives.py"),
+    "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/damage/test_filling.py"),
     "likelihood": ("likelihood.py", "tests/test_likelihood.py"),
 }
 WITH_THESE_TESTS = """
@@ -61,7 +62,7 @@ def main() -> None:
         print(row(part, len(every), Counter(became.values())))
         for name in sorted(became):
             if became[name] not in ("killed", "timeout"):
-                print(subprocess.run(["mutmut", "show", name], check=True, capture_output=True, text=True).stdout)
+                print(mutmut("show", name))
         sys.stdout.flush()
 
 
@@ -70,14 +71,20 @@ def mutants(files: str) -> list[str]:
     return [
         get_mutant_name(path, name)
         for path in sorted(Path("src/ncsn").glob(files))
+        if config().should_mutate(path)
         for name in mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names
     ]
 
 
 def results() -> dict[str, str]:
     """What became of the mutants of the last run, in mutmut's words."""
-    lines = subprocess.run(["mutmut", "results", "--all", "true"], check=True, capture_output=True, text=True).stdout
-    return dict(line.strip().split(": ") for line in lines.splitlines())
+    return dict(line.strip().split(": ") for line in mutmut("results", "--all", "true").splitlines())
+
+
+def mutmut(*arguments: str) -> str:
+    """What a command of mutmut prints."""
+    command = [Path(sys.executable).with_name("mutmut"), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def row(part: str, every: int, became: Counter[str]) -> str:

@@ -358,6 +358,7 @@ def test_regression_ends_at_the_mean_of_what_was_damaged_and_its_sampler_draws_i
     with torch.no_grad():
         weight.copy_(learned)
     start, damaged = torch.randn(2, 1, 1, 1).double(), torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    assert Regression().num_steps(num_levels=3) == 1
     (state,) = Regression()(score_given(network, {"damaged": damaged}), start, torch.ones(1))
     torch.testing.assert_close(state.x.flatten(), means)
     hole = torch.zeros(2, 1, 1, 1, dtype=torch.bool)

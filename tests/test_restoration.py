@@ -116,6 +116,7 @@ def test_blocks_need_images_that_they_divide() -> None:
     for shape in ((4, 6), (6, 4)):
         with pytest.raises(ValueError, match="factor=4: must divide {}×{} pixels".format(*shape)):
             KnownBlocks(4)(image(0, 1, 1, *shape))
+    assert torch.equal(KnownBlocks(1)(image(0)), image(0))
 
 
 # Algorithm 2
@@ -406,7 +407,7 @@ def test_tweedie_as_a_sampler_takes_one_step_and_draws_nothing(sigma: float, lev
     assert sampler.num_steps(4) == 1
 
 
-@pytest.mark.parametrize("sigma", [0.0, -0.1, math.nan])
+@pytest.mark.parametrize("sigma", [0.0, -0.1, math.nan, math.inf])
 def test_tweedie_needs_noise(sigma: float) -> None:
     with pytest.raises(ValueError, match=f"^sigma={sigma}: must be positive and finite$"):
         Tweedie(sigma)

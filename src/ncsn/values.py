@@ -1,6 +1,7 @@
 """Plain values against type hints: what a user writes, as the type that it is meant for."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 _WORDS = {
@@ -71,7 +72,7 @@ def convert(value: Any, hint: Any) -> Any:
 
 
 class _MeaningError(ValueError):
-    """A truth value where a number belongs, or a number where a time does."""
+    """A truth value where a number belongs, a number where a time does, or a text where a list does."""
 
 
 def _plain(value: Any, converted: Any) -> Any:
@@ -85,6 +86,8 @@ def _plain(value: Any, converted: Any) -> Any:
         raise _MeaningError("must not be true or false")
     if isinstance(value, int | float) and not is_plain:
         raise _MeaningError("must not be a number")
+    if isinstance(value, str) and isinstance(converted, Iterator):  # of its letters
+        raise _MeaningError("must not be a text")
     _check_range(converted)
     return converted if is_plain else value
 

@@ -68,14 +68,15 @@ def main() -> int:
                     sys.stdout.flush()
     except (TimeoutError, KeyboardInterrupt):
         pass  # what there is of the table is printed
-    finally:
+    finally:  # also of what an error in an attack itself has ended
         if given.keep:
             print(f"folders: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    minutes = (time.monotonic() - start) / 60
-    print(f"\nseed {given.seed}, {minutes:.1f} minutes, {platform.machine()}, Python {platform.python_version()}\n")
-    print(f"{table(counts)}\n\n{table(by_attack(counts))}")
+        minutes = (time.monotonic() - start) / 60
+        where = f"{platform.machine()}, Python {platform.python_version()}"
+        print(f"\nseed {given.seed}, {minutes:.1f} minutes, {where}\n")
+        print(f"{table(counts)}\n\n{table(by_attack(counts))}", flush=True)
     return 1 if failures else 0
 
 

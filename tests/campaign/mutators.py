@@ -81,7 +81,7 @@ def members(path: Path, random: Random) -> bool:
     elif kind == 1:
         entries.append((name, content[:-1]))
     elif kind == 2:
-        entries[at] = (random.choice(("../canary", "/canary", "x", name.upper(), "")), content)
+        entries[at] = (random.choice(("../canary", "/canary", "x", name.upper(), ".")), content)
     elif kind == 3:
         entries[at] = (name, random.randbytes(len(content)))
     elif kind == 4:

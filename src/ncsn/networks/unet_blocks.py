@@ -104,19 +104,14 @@ class UNetBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Takes the embedding (B, width) after its swish."""
-        h = swish(self.norm1(x))
+        h = F.silu(self.norm1(x))
         if self.resample is not None:
             h, x = _resampled(h, self.resample), _resampled(x, self.resample)
         h = self.conv1(h)
         h = h + self.embed(embedding)[..., None, None]
-        h = self.conv2(self.dropout(swish(self.norm2(h))))
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         x = _sum(h, x if self.shortcut is None else self.shortcut(x), self.rescaled)
         return x if self.attention is None else self.attention(x)
-
-
-def swish(x: Tensor) -> Tensor:
-    """x · sigmoid(x), in the place of x where no gradients are recorded."""
-    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def _sum(a: Tensor, b: Tensor, rescaled: bool) -> Tensor:

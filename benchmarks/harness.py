@@ -92,11 +92,11 @@ def setting_of(entry: Mapping[str, Any]) -> str:
     return f"{network}{size}×{size}×{channels}, {filters}batch {entry['batch']}"
 
 
-MARGIN = 1.05  # that a shared machine's drift is within
+MARGIN = 1.05  # slower than that is more than the drift of a shared machine
 
 
 def check_fast(settings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Ends the program with status 1, naming the settings, where `fast` was clearly slower than `eager` after compiling.
+    """Ends the program with status 1, naming the settings, where `fast`, compiled, was clearly slower than `eager`.
 
     Args:
         settings: what `compare` found, by setting.

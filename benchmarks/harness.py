@@ -92,8 +92,11 @@ def setting_of(entry: Mapping[str, Any]) -> str:
     return f"{network}{size}×{size}×{channels}, {filters}batch {entry['batch']}"
 
 
+MARGIN = 1.05  # slower than that is more than the drift of a shared machine
+
+
 def check_fast(settings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Ends the program with status 1, naming the settings, where `fast` was slower than `eager` after compiling.
+    """Ends the program with status 1, naming the settings, where `fast`, compiled, was clearly slower than `eager`.
 
     Args:
         settings: what `compare` found, by setting.
@@ -101,7 +104,7 @@ def check_fast(settings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     slower = [
         f"{name}: {found['fast']['seconds']:.3g} s, eager {found['eager']['seconds']:.3g} s"
         for name, found in settings.items()
-        if found["fast"]["seconds"] > found["eager"]["seconds"]
+        if found["fast"]["seconds"] > MARGIN * found["eager"]["seconds"]
     ]
     if slower:
         sys.exit(f"speed=fast is slower than eager: {'; '.join(slower)}")

@@ -149,7 +149,7 @@ def peers() -> str:
         head = ["", *WHOSE, "speedup over diffusers, eager (quartiles)", "the same, fast", "peak GiB"]
         head.append("first call, fast: of one process, of the next")
         parts.append(f"{table(head, rows)}\n\n{origin(found)}")
-    return "\n\n".join(parts) or "Not measured yet."
+    return "\n\n".join(parts) or "No whole run of it has been measured yet."
 
 
 WHOSE = ("diffusers", "denoising-diffusion-pytorch", "eager", "fast")

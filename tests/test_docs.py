@@ -98,6 +98,8 @@ def composes(command: str, arguments: list[str]) -> None:
         config = asked(overrides, command)
         if command == "train" and is_auto(config):  # what a run would find out
             config.model.num_filters = 16
+        if command == "train" and config.compile == "auto":  # the same
+            config.compile = True
         config = check(resolve_width(config) if command == "train" else config, SETTINGS[command])
         if command == "train":
             resolve_conditions(config)

@@ -25,6 +25,7 @@ from ncsn.networks.blocks import (
 )
 from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16, round_weights
 from ncsn.networks.refinenet import RefineNet, StageShape
+from ncsn.networks.unet_blocks import GroupNorm
 from ncsn.objectives import denoising_score_matching
 
 SIGMAS = noise.geometric(num_levels=3)
@@ -119,6 +120,23 @@ def test_the_compiled_norm_is_the_norm(shape: tuple[int, ...]) -> None:
     weight = torch.randn(shape, dtype=torch.float64)
     found, expected = _formula(*given), instance_norm_plus_plus(*given)
     torch.testing.assert_close(found, expected)
+    left, right = (torch.autograd.grad((weight * z).sum(), given) for z in (found, expected))
+    torch.testing.assert_close(left, right)
+
+
+def test_the_compiled_group_norm_is_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    norm = GroupNorm(2, 6, 1e-3).double()
+    x = 3 + torch.randn(4, 6, 5, 7, dtype=torch.float64)
+    x[0] *= torch.arange(1, 7)[:, None, None]  # channels of a group that differ
+    given = [x.requires_grad_(), norm.weight, norm.bias]
+    for value in given[1:]:
+        nn.init.normal_(value)
+    expected = norm(x)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found = norm(x)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn_like(found)
     left, right = (torch.autograd.grad((weight * z).sum(), given) for z in (found, expected))
     torch.testing.assert_close(left, right)
 

@@ -37,9 +37,16 @@ def test_what_is_long_enough_is_compiled(overrides: str, expected: bool, monkeyp
     assert found.trainer.precision == ("bf16-mixed" if expected else "32-true")
 
 
+@pytest.mark.parametrize(("hours", "expected"), [(5, False), (7, True)])
+def test_in_float32_it_takes_longer(hours: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: False)
+    found = earned.resolve_compile(auto(f"trainer.max_steps=-1 trainer.max_time=00:0{hours}:00:00"))
+    assert (found.compile, found.trainer.precision) == (expected, "32-true")
+
+
 def test_a_run_that_goes_on_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "speed=auto"])
-    monkeypatch.setattr(earned, "_seconds_of_training", lambda config: 1e5)
+    monkeypatch.setattr(earned, "_seconds_of_training", lambda config, enough: 1e5)
     job = Job(Run(tmp_path), in_sweep=False, overrides=["speed=auto"], holds_a_run=False)
     assert job.with_compile(auto("trainer.max_steps=9")).compile is True
     assert job.overrides == ["speed=auto", "compile=true"]
@@ -47,7 +54,7 @@ def test_a_run_that_goes_on_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_job_that_was_there_before_is_the_same_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(earned, "_seconds_of_training", lambda config: 1e5)
+    monkeypatch.setattr(earned, "_seconds_of_training", lambda config, enough: 1e5)
     (tmp_path / "config.yaml").write_text("compile: false")
     job = Job(Run(tmp_path), in_sweep=True, overrides=[], holds_a_run=True)
     assert job.with_compile(auto("trainer.max_steps=9")).compile is False

@@ -25,7 +25,16 @@ from torch.utils.checkpoint import checkpoint
 
 from ncsn.networks.blocks import Float32Conv
 from ncsn.networks.forms import Form, Preconditioned
-from ncsn.networks.unet_blocks import Downsample, Embedding, SelfAttention, UNetBlock, Upsample, beside, check_sizes
+from ncsn.networks.unet_blocks import (
+    Downsample,
+    Embedding,
+    GroupNorm,
+    SelfAttention,
+    UNetBlock,
+    Upsample,
+    beside,
+    check_sizes,
+)
 
 Blocks = Literal["ddpm", "ddpm++"]
 
@@ -213,7 +222,7 @@ class BareUNet(nn.Module):
             if size != sizes[0]:
                 up.append(resampling(channels, "up"))
         self.up = nn.ModuleList(up)
-        self.head_norm = nn.GroupNorm(num_groups, num_filters * multipliers[0], norm_eps)
+        self.head_norm = GroupNorm(num_groups, num_filters * multipliers[0], norm_eps)
         self.head = Float32Conv(num_filters * multipliers[0], in_channels, 3, padding=1)
         self.classes = None if num_classes is None else nn.Embedding(num_classes + 1, width)
         self._initialise()

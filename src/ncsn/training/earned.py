@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 
-LONG_ENOUGH = 1800.0
-"""Seconds of training, not compiled, from which compiling is earned back; docs/performance.md has what it takes."""
+LONG_ENOUGH, IN_FLOAT32 = 1800.0, 21600.0
+"""Seconds of training, not compiled, from which compiling is earned back. In float32 that is late: compiled, a step
+was 1.01 to 1.18 times as fast on a CPU, and nearly twice in bfloat16 (docs/performance.md)."""
 
 
 def is_auto(config: DictConfig) -> bool:
@@ -45,22 +46,24 @@ def resolve_compile(config: DictConfig) -> DictConfig:
     if name in DIFFERENTIATED_TWICE or issubclass(get_object(checked.model["_target_"]), EnergyScore):
         log.info("compile=false: this network or objective cannot be compiled")
         return chosen
-    seconds = _seconds_of_training(checked)
-    chosen.compile = seconds >= LONG_ENOUGH
+    chosen.compile = True
+    enough = IN_FLOAT32 if str(chosen.trainer.precision).startswith("32") else LONG_ENOUGH
+    seconds = _seconds_of_training(checked, enough)
+    chosen.compile = seconds >= enough
     takes = "has no end" if math.isinf(seconds) else f"takes about {seconds / 60:,.0f} minutes"
     earned = "earns" if chosen.compile else "does not earn"
     log.info(f"compile={str(chosen.compile).lower()}: training {takes}, which {earned} back what compiling takes")
     return chosen
 
 
-def _seconds_of_training(config: DictConfig) -> float:
+def _seconds_of_training(config: DictConfig, enough: float) -> float:
     """By `trainer.max_time`, and by steps that are timed where this alone does not say that it is short."""
     seconds = math.inf
     if config.trainer.get("max_time") is not None:
         with as_config_error("trainer"):
             seconds = seconds_of(config.trainer.max_time)
     steps = config.trainer.get("max_steps", -1)
-    if steps < 1 or seconds < LONG_ENOUGH:
+    if steps < 1 or seconds < enough:
         return seconds
     config = resolve_conditions(levels.with_stand_ins(config) if levels.is_from_data(config) else config)
     trainer: Trainer = build(config.trainer, "trainer", logger=False, enable_checkpointing=False)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,15 @@ def leveldb_log(content: bytes, header: int = 7, block: int = 32768) -> Iterator
             record = b""
 
 
-def wandb_run(path: Path) -> dict[str, Any]:
-    """What an offline run of W&B holds."""
+def wandb_run(path: Path, seconds: float = 20) -> dict[str, Any]:
+    """What an offline run of W&B holds, once the process that writes it has come to the run itself."""
+    deadline = time.monotonic() + seconds
+    while "id" not in (result := _read(path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
     wandb_internal_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     result: dict[str, Any] = {"logged": set(), "config": {}, "history": [], "metrics": {}}
     for data in leveldb_log(path.read_bytes()):

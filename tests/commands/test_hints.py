@@ -44,6 +44,8 @@ def test_what_is_given_by_default_is_as_the_settings_say(command: str) -> None:
         ("sample ckpt=x", "authors", "null"),
         ("evaluate", "trainer.devices", "1000"),
         ("evaluate", "trainer.logger", "abc"),
+        ("sample ckpt=x", "trainer.logger", "[null]"),
+        ("sample ckpt=x", "trainer.num_nodes", "1000000"),
         ("evaluate", "against", "0"),
         ("evaluate", "seed", "4294967296"),
         ("evaluate", "num_projections", "1e12"),

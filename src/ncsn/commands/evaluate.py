@@ -47,6 +47,7 @@ SAMPLES, SAMPLES_OF_EACH = 50_000, 1_000  # as published; and as the paper chose
 SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("features", "data", "sampler", "task", "solver", "trainer", "logger", "bound", "authors"), Node),
     **DEVICES,
+    "trainer.logger": bool | None,
     "ckpt": Name | None,
     "samples": Name | None,
     "against": Name | Annotated[list[Name], Field(min_length=1)] | None,

@@ -29,8 +29,9 @@ Name = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-DEVICES: dict[str, Any] = {  # Lightning starts a process for each, and of CPUs it takes any number
-    "trainer.devices": Annotated[int, Field(le=max(8, os.cpu_count() or 1))] | list[int] | str
+DEVICES: dict[str, Any] = {  # Lightning starts a process for each, and takes any number of CPUs and machines
+    "trainer.devices": Annotated[int, Field(le=max(8, os.cpu_count() or 1))] | list[int] | str,
+    "trainer.num_nodes": Annotated[int, Field(ge=1, le=100_000)],
 }
 TRAINER: dict[str, Any] = {  # of which Lightning takes more than it can train with, or more than the networks can
     **DEVICES,

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("sampler", "task", "solver", "trainer", "data", "authors"), Node),
     **DEVICES,
+    "trainer.logger": bool | None,
     "ckpt": Name,
     "num_samples": Count | None,
     "guidance": Guidance,

@@ -64,11 +64,13 @@ def test_it_draws_what_the_command_beneath_draws(
 @pytest.mark.parametrize("name", samplers.CHOICES)
 def test_a_sampler_keeps_to_its_evaluations_and_is_that_of_the_command_line(name: str, plain: Network) -> None:
     levels = len(plain.score.sigmas)
-    for evaluations in (3, 10, 101):
-        sampler = samplers.sampler_of(plain.score, name, evaluations)
+    trained = plain.score.config["sampler"]
+    for evaluations, clip in ((3, True), (10, False), (101, True)):
+        score = replace(plain.score, config=plain.score.config | {"sampler": trained | {"clip": clip}})
+        sampler = samplers.sampler_of(score, name, evaluations)
         steps_of = levels if "Langevin" in name else 2  # the same for every level, or an evaluation or two
         assert evaluations - steps_of < num_evaluations(sampler, levels) <= max(evaluations, 4)
-        overrides = samplers.overrides_of(plain.score, name, evaluations)
+        overrides = samplers.overrides_of(score, name, evaluations)
         config = asked(["ckpt=none", *overrides], "sample")
         assert build(config.sampler, "sampler") == sampler
 

@@ -48,9 +48,10 @@ class Choice:
         if self.key == "evaluations":
             return {self.key: max(evaluations, 3)}
         levels = len(score.sigmas)
-        several = ({self.key: steps} | clipping(score) for steps in range(evaluations, 2, -1))
+        clip = {"clip": False} | clipping(score)  # said in either case: sampler=sde_dpmpp_2m clips by itself
+        several = ({self.key: steps} | clip for steps in range(evaluations, 2, -1))
         fitting = (each for each in several if num_evaluations(self.make(**each), levels) <= evaluations)
-        return next(fitting, {self.key: 2} | clipping(score))
+        return next(fitting, {self.key: 2} | clip)
 
 
 CHOICES = {

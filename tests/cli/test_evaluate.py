@@ -527,7 +527,7 @@ def test_other_noise_levels_are_refused_before_anything_is_drawn(
 
 
 def test_two_processes_score_as_one_does(
-    curved: tuple[Path, str], call: Command, run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    curved: tuple[Path, str], call: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """One checkpoint is done; of one, two batches of three have their features; of one, nothing is there."""
     folder = shutil.copytree(curved[0], tmp_path / "run", symlinks=True)
@@ -543,13 +543,13 @@ def test_two_processes_score_as_one_does(
     (second / "samples.npz").unlink()
     (folder / "evaluation" / "curve.json").unlink()
     (folder / "checkpoints" / "best.ckpt").unlink()
-    outcome = run("evaluate", f"ckpt={folder}", *FORTY, "trainer.devices=2", cwd=tmp_path)
+    two = ["trainer.devices=2", "trainer.strategy=ddp_fork"]  # which starts no interpreter anew
+    call("evaluate", f"ckpt={folder}", *FORTY, *two, cwd=tmp_path)
     alone, together = (json.loads((f / "evaluation" / "curve.json").read_text()) for f in (curved[0], folder))
     assert together["best"] == alone["best"]
     for one, other in zip(alone["checkpoints"], together["checkpoints"], strict=True):
         assert one["checkpoint"] == other["checkpoint"]
         assert other["scores"] == pytest.approx(one["scores"], rel=1e-6)
-    assert outcome.out.count("classifier_precision_40") == 3
     assert not list(folder.glob("samples/*/.features-*"))
 
 

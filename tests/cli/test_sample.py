@@ -1,9 +1,9 @@
 """`python sample.py`: from a checkpoint alone, and batch by batch."""
 
 import json
+import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncsn import load_score
+from ncsn import UNet, load_score
 from ncsn.sampling.prepare import largest
 
 pytestmark = pytest.mark.slow
@@ -138,15 +138,21 @@ def test_a_run_without_average_is_sampled_raw(
     assert "_raw_" in folder.name
 
 
-def test_it_ends_when_it_is_told_to(trained: Path, start: Command, tmp_path: Path) -> None:
-    endless = ["sampler.steps_per_level=1000000", f"out={tmp_path / 'out'}"]
-    process = start("sample", f"ckpt={trained}", *CPU, "num_samples=1", *endless, cwd=tmp_path)
-    for line in iter(process.stdout.readline, ""):
-        if "1 samples from" in line:  # the chains are next
-            break
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+def test_it_ends_when_it_is_told_to(
+    trained: Path, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, steps = UNet.forward, iter(range(100))
+
+    def told(self: UNet, *given: Any) -> Any:
+        if next(steps) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(self, *given)
+
+    monkeypatch.setattr(UNet, "forward", told)
+    endless = ["num_samples=1", "sampler.steps_per_level=1000000", f"out={tmp_path / 'out'}"]
+    outcome = call("sample", f"ckpt={trained}", *CPU, *endless, cwd=tmp_path, check=False)
+    assert outcome.status == 128 + signal.SIGTERM
+    assert outcome.err.splitlines()[-1] == "interrupted by SIGTERM"
 
 
 def test_the_largest_batch_is_for_a_gpu_to_say(trained: Path, call: Command, tmp_path: Path) -> None:

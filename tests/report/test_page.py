@@ -4,8 +4,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,10 +284,6 @@ def test_what_a_killed_process_left_of_a_report_is_removed(run: Path) -> None:
     (run / ".report.html.0123456789ab.partial").touch()
     write_report(run)
     assert list(run.glob(".*.partial")) == []
-
-
-def test_templates_are_loaded_only_when_a_report_is_written() -> None:
-    subprocess.run([sys.executable, "-c", "import ncsn.report, sys; assert 'jinja2' not in sys.modules"], check=True)
 
 
 def test_the_same_folder_gives_the_same_report(run: Path) -> None:

@@ -58,6 +58,17 @@ def test_a_batch_with_a_flipped_bit_is_not_done(tmp_path: Path) -> None:
     assert not folder.is_done(0, 2)
     path.write_bytes(b"")
     assert not folder.is_done(0, 2)
-    (path.parent / ".00000.npy.0123.partial").write_bytes(b"left by a killed process")
+
+
+def test_who_draws_clears_what_a_killed_process_was_writing_and_leaves_an_evaluation_alone(tmp_path: Path) -> None:
+    folder = SampleFolder(tmp_path, {})
+    left = [
+        tmp_path / name for name in (".grid.png.01.partial", "batches/.0.npy.01.partial", "images/.0.png.01.partial")
+    ]
+    others = [tmp_path / name for name in (".evaluation.json.01.partial", ".features-1/.0.npz.01.partial")]
+    for path in (*left, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     with folder.locked():
-        assert list(path.parent.iterdir()) == [path]
+        assert [path for path in left if path.exists()] == []
+        assert [path for path in others if path.exists()] == others

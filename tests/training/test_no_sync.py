@@ -142,7 +142,7 @@ def test_no_step_of_training_waits_for_the_device(levels: Any, condition: Any, t
 
 def test_no_step_of_sampling_waits_between_two_looks_at_the_chains() -> None:
     sampler, sigmas, looks = AnnealedLangevin(20, 1e-5), noise.geometric(num_levels=3), []
-    network = NCSN(sigmas, image_size=8, in_channels=1, num_filters=2)
+    network = UNet(sigmas, **NARROW, attention_resolutions=[])
     assert sampler.num_steps(3) <= divergence.CHECK_EVERY
 
     def normal(x: Tensor) -> Tensor:

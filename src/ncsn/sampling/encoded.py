@@ -7,6 +7,7 @@ round_trip.json   how far what came back is from the originals; `latent` stands 
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from ncsn.sampling.tasks import Encode, Task
 
 class EncodedFolder(SampleFolder):
     """Images that came back from their latents, and both exactly."""
+
+    written: ClassVar = [*SampleFolder.written, "latents.npz", "round_trip.json"]
 
     @property
     def latents(self) -> Path:

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -53,6 +53,8 @@ class SampleFolder:
         ConfigError: the folder holds samples with other settings.
         DataError: its settings are damaged.
     """
+
+    written: ClassVar = ["settings.json", "samples.npz", "grid.png", "trajectory.png", "trajectory.gif"]
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
@@ -91,7 +93,8 @@ class SampleFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Waits until no other process draws into this folder, and keeps others out."""
-        with one_process_at_a_time(self.path / "samples", self.path / "*", self.path / "batches" / "*"):
+        written = [self.path / name for name in self.written] + [kind / "*" for kind in self.path.glob("[!.]*/")]
+        with one_process_at_a_time(self.path / "samples", *written):
             yield
 
     def is_done(self, number: int, size: int) -> bool:

@@ -88,7 +88,9 @@ def test_over_a_ladder_chains_carry_more_than_one_level_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("eta", "gamma", "steps"), [(0.05, 1.5, 3), (2.0, 1.01, 5), (2.5, 1.01, 5), (1.9, 2.9, 1)], ids=str
+    ("eta", "gamma", "steps"),
+    [(0.05, 1.5, 3), (2.0, 1.01, 5), (2.5, 1.01, 5), (1e99, 1.01, 5), (1.9, 2.9, 1)],
+    ids=str,
 )
 def test_noise_that_grows_over_a_ladder_has_no_bound(eta: float, gamma: float, steps: int) -> None:
     assert noise.ladder_variance_ratio(2 * eta, 1.0, gamma, steps) == math.inf

@@ -111,8 +111,10 @@ def ladder_variance_ratio(step_size: float, sigma_min: float, gamma: float, step
         steps_per_level: T.
     """
     eta = step_size / 2 / sigma_min**2
+    if eta >= 2:
+        return math.inf
     q = (1 - eta) ** (2 * steps_per_level)
-    if eta >= 2 or q * gamma**2 >= 1:
+    if q * gamma**2 >= 1:
         return math.inf
     return 2 / (2 - eta) * (1 - q) / (1 - q * gamma**2)
 

@@ -20,11 +20,11 @@ DRAW = ["trainer.accelerator=cpu", "trainer.devices=1", "num_samples=4", "sample
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_inductor() -> Iterator[None]:
-    """Compiled, but of PyTorch's own operations; and in bfloat16 on any machine."""
+    """Traced, but run by PyTorch's own operations; and in bfloat16 on any machine."""
     compile = nn.Module.compile
     torch.compiler.reset()
     with pytest.MonkeyPatch.context() as patch:
-        form = {"backend": "aot_eager"}
+        form = {"backend": "eager"}
         patch.setattr(nn.Module, "compile", lambda self, options, **more: compile(self, **form, **more))
         patch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: True)
         yield

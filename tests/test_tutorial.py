@@ -18,7 +18,7 @@ import torch
 import ncsn
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
-SHORT = {"toy_steps": 600, "digit_steps": 20, "level_steps": 5}
+SHORT = {"toy_steps": 400, "digit_steps": 15, "level_steps": 2}
 PICTURES = ("tutorial_modes.png", "tutorial_digits.png", "tutorial_halves.png")
 
 

@@ -1,12 +1,11 @@
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch_fidelity.fidelity
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
@@ -48,19 +47,20 @@ def save_blobs(folder: Path, seed: int, contrast: int) -> Path:
 
 
 @pytest.mark.slow
-def test_torch_fidelitys_command_line_finds_the_same_scores(weights, tmp_path):
+def test_torch_fidelitys_command_line_finds_the_same_scores(weights, tmp_path, monkeypatch, capsys):
     samples, real = save_blobs(tmp_path / "samples", 0, 127), save_blobs(tmp_path / "real", 1, 90)
     network = Inception(str(weights))
     reference = Reference.of_folder(real, network, tmp_path / "references")
     found = compute_scores(extract(network, images_of(samples).batches(20)), reference)
     assert ScoreSettings.suited_to(20, 20).kid_subset_size == 10
-    command = [sys.executable, "-m", "torch_fidelity.fidelity", "--cpu", "--silent", "--json", "--no-cache"]
+    command = ["fidelity", "--cpu", "--silent", "--json", "--no-cache"]
     command += ["--isc", "--fid", "--kid", "--prc", "--kid-subset-size", "10"]
     command += ["--feature-extractor", "inception-v3-compat", "--feature-extractor-weights-path", str(weights)]
     command += ["--input1", str(samples), "--input2", str(real)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
-    assert run.returncode == 0, run.stderr
-    expected = json.loads(run.stdout)
+    monkeypatch.setattr(sys, "argv", command)
+    capsys.readouterr()
+    torch_fidelity.fidelity.main()
+    expected = json.loads(capsys.readouterr().out)
     assert found == pytest.approx(
         {
             "is_20": expected["inception_score_mean"],

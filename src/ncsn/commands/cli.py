@@ -226,6 +226,8 @@ def explain(error: Exception, command: str, arguments: Sequence[str]) -> str:
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError | RecursionError):
         return f"a configuration cannot be read: {error}"
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if not text:  # of a choice of a group
+        return f"{' '.join(a for a in arguments if '${' in a)}: cannot be read: {error.__cause__}"
     key = re.search(r"Could not override '([^']+)'", text)
     if key is None:
         return text.split(" Config search path")[0]

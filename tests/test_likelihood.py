@@ -60,6 +60,14 @@ def truth(density: Gaussian | Mixture, x: Tensor) -> Tensor:
     return density.log_density(x, float(SIGMAS[-1]))
 
 
+def test_where_nothing_moves_it_is_that_of_the_start_in_float64() -> None:
+    """Mean and variance may be numbers, which float32 would round."""
+    x, spread = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3), 0.3 + 100**2
+    found = log_likelihood(lambda x, sigma: 0 * x, x, SIGMAS, mean=0.1, variance=0.3)
+    expected = -((x - 0.1).square() / spread + math.log(2 * math.pi * spread)).sum(1) / 2
+    torch.testing.assert_close(found.nats, expected, rtol=1e-14, atol=0)
+
+
 # Against closed forms
 
 

@@ -274,7 +274,7 @@ def test_a_score_that_does_not_look_at_x_has_no_slope() -> None:
 def test_exact_refuses_a_network_that_computes_its_features_again() -> None:
     sigmas = noise.geometric(num_levels=3)
     network = NCSNv2(sigmas, image_size=8, in_channels=1, num_filters=2, checkpointing=True)
-    with pytest.raises(ValueError, match="set model.checkpointing=false$"):
+    with pytest.raises(ValueError, match=r"set model.checkpointing=false$"):
         exact_score_matching(network, torch.rand(2, 1, 8, 8), sigmas[:2])
 
 

@@ -59,9 +59,12 @@ def main() -> None:
         data.prepare_data()
         drawn = Drawn(score, data, options.samples)
         found = _measured(data.name)
-        found |= {"data": data.name, "samples": options.samples, "classifier": drawn.classifier.checksum}
+        found |= {"data": data.name, "samples": options.samples}
         network = {key: score.config[key] for key in ("model", "noise")} | {"steps": score.step}
-        of_network = found["networks"].setdefault(name, {"network": network, "distances": {}})
+        judged = {"network": network, "classifier": drawn.classifier.checksum}
+        of_network = found["networks"].setdefault(name, judged | {"distances": {}})
+        if any(of_network[key] != value for key, value in judged.items()):
+            raise SystemExit(f"{name}: measured before with another network or classifier; give it another name")
         form = isinstance(score.network, Preconditioned)
         if options.compile:
             compile_in_place(score.network)

@@ -49,7 +49,7 @@ docs: setup  ## the documentation as a site, build/site/index.html; warnings are
 notebooks: setup  ## the notebooks anew from their pages, and run (a quarter of an hour on a CPU)
 	$(BIN)/python docs/notebooks/from_pages.py
 
-# A worker takes a whole file, so that its fixtures are made once; in the order of the folders, the slow ones come first.
+# A worker takes a whole file, so that its fixtures are made once; in the order of tests/conftest.py, the slow ones first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup  ## all tests

@@ -36,12 +36,12 @@ def judged_mnist(real_data: Path, once: Callable[..., Path]) -> Judged:
     def make(folder: Path) -> None:
         network = train_classifier(data, steps=80)
         network.save(folder / "network.pt")
-        features = judged(data, network, 12_000).features
+        features = judged(data, network, 6_000).features
         torch.save((features.features, features.logits), folder / "features.pt")
 
     folder = once("judged-mnist", make)
     features = Features(*torch.load(folder / "features.pt"))
-    return judged(data, Classifier.load(folder / "network.pt"), 12_000, features)
+    return judged(data, Classifier.load(folder / "network.pt"), 6_000, features)
 
 
 @pytest.fixture(params=["digits", "mnist"])

@@ -47,6 +47,6 @@ class Judged(NamedTuple):
 
 def judged(data: ImageDataModule, network: Classifier, count: int, features: Features | None = None) -> Judged:
     """With so many training images; the features are computed unless they are given."""
-    images = torch.cat([data.images("train")[:count], data.images("val")])
-    labels = torch.cat([data.labels("train")[:count], data.labels("val")])
+    images = torch.cat([data.images("train")[:count], data.images("val")[: count // 4]])
+    labels = torch.cat([data.labels("train")[:count], data.labels("val")[: count // 4]])
     return Judged(data, network, images, labels, features or extract(network, images.split(500)))

@@ -33,8 +33,8 @@ def test_it_knows_digits(classifier, digits):
 
 
 def test_it_knows_mnist_after_80_steps(judged_mnist):
-    held_out = slice(12_000, None)
-    assert accuracy(judged_mnist.network, judged_mnist.images[held_out], judged_mnist.labels[held_out]) > 0.95
+    held_out = slice(6_000, None)
+    assert accuracy(judged_mnist.network, judged_mnist.images[held_out], judged_mnist.labels[held_out]) > 0.93
 
 
 def test_it_is_trained_once(classifier, digits, monkeypatch):

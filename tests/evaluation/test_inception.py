@@ -53,10 +53,11 @@ def test_torch_fidelitys_command_line_finds_the_same_scores(weights, tmp_path, m
     reference = Reference.of_folder(real, network, tmp_path / "references")
     found = compute_scores(extract(network, images_of(samples).batches(20)), reference)
     assert ScoreSettings.suited_to(20, 20).kid_subset_size == 10
-    command = ["fidelity", "--cpu", "--silent", "--json", "--no-cache"]
+    command = ["fidelity", "--cpu", "--silent", "--json", "--cache-root", str(tmp_path / "cache")]
     command += ["--isc", "--fid", "--kid", "--prc", "--kid-subset-size", "10"]
     command += ["--feature-extractor", "inception-v3-compat", "--feature-extractor-weights-path", str(weights)]
     command += ["--input1", str(samples), "--input2", str(real)]
+    command += ["--input1-cache-name", "samples", "--input2-cache-name", "real"]  # features once for all scores
     monkeypatch.setattr(sys, "argv", command)
     capsys.readouterr()
     torch_fidelity.fidelity.main()

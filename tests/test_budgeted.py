@@ -83,6 +83,16 @@ def test_steps_too_short_to_remove_the_noise_are_refused() -> None:
     assert len(list(BudgetedLangevin(1000, 0.5)(score, x, sigmas))) == 929
 
 
+def test_the_step_factor_that_is_asked_for_is_the_least_that_will_do() -> None:
+    sigmas = noise.geometric(50, 0.01, 12)  # of which 25 evaluations give two steps to each level
+    with pytest.raises(ValueError, match="must be above") as told:
+        BudgetedLangevin(25, 0.1).epsilon(sigmas)
+    least = float(str(told.value).rpartition(" ")[2])
+    assert BudgetedLangevin(25, 1.05 * least).epsilon(sigmas) > 0
+    with pytest.raises(ValueError, match="must be above"):
+        BudgetedLangevin(25, 0.95 * least).epsilon(sigmas)
+
+
 def test_levels_left_out_are_left_out_evenly() -> None:
     levels, steps = BudgetedLangevin(30).plan(232)
     assert steps == 1

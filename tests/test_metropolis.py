@@ -160,12 +160,13 @@ def test_trajectory_keeps_its_energy_the_better_the_shorter_its_steps() -> None:
 
 
 @pytest.mark.parametrize("annealed", [True, False])
+@pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_steps_and_levels_are_those_announced(kind: Any, annealed: bool) -> None:
-    sampler = kind(3, annealed=annealed)
+def test_steps_and_levels_are_those_announced(kind: Any, steps: int, annealed: bool) -> None:
+    sampler = kind(steps, annealed=annealed)
     states = list(sampler(Known(GAUSSIAN), zeros(4), LADDER, normal=noise_of(0)))
-    assert sampler.num_steps(5) == len(states) == (15 if annealed else 3)
-    expected = [(i, t) for i in (range(5) if annealed else [4]) for t in range(3)]
+    assert sampler.num_steps(5) == len(states) == (5 * steps if annealed else steps)
+    expected = [(i, t) for i in (range(5) if annealed else [4]) for t in range(steps)]
     assert [(s.level, s.step) for s in states] == expected
     ratio = states[-1].step_size / states[0].step_size
     power = 2 if kind is MetropolisLangevin else 1

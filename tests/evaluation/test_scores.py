@@ -89,7 +89,7 @@ def test_a_digit_left_out_lowers_recall_and_not_precision(real):
     precision, recall = precision_recall(other)
     without = precision_recall(other[real.labels[other] != 7])
     assert without[0] > precision - 0.02
-    assert without[1] < recall - 0.05
+    assert without[1] < recall - 0.02
 
 
 @pytest.mark.parametrize("n", [60, 1000])

@@ -132,26 +132,18 @@ def trained(call: Callable[..., Outcome], tiny: list[str], only_run: Callable[[P
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
-    """start("train", *arguments, cwd=…): a command in a process of its own."""
+def run() -> Callable[..., Outcome]:
+    """run("train", *arguments, cwd=…): a command in a process of its own, to its end."""
 
-    def start(script: str, *arguments: str, cwd: Path, launcher: list[str] | None = None) -> Any:
+    def run(
+        script: str, *arguments: str, cwd: Path, launcher: list[str] | None = None, check: bool = True
+    ) -> Outcome:
         command = [*(launcher or [sys.executable]), str(ROOT / f"{script}.py"), *arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PL_", "HYDRA_", "PYTEST_"))}
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
-    """run("train", *arguments, cwd=…): a command in a process of its own, to its end."""
-
-    def run(*arguments: str, check: bool = True, **options: Any) -> Outcome:
-        process = start(*arguments, **options)
         try:
             out, err = process.communicate(timeout=120)
         except subprocess.TimeoutExpired:

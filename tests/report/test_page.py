@@ -286,6 +286,11 @@ def test_what_a_killed_process_left_of_a_report_is_removed(run: Path) -> None:
     assert list(run.glob(".*.partial")) == []
 
 
+def test_templates_are_loaded_only_when_a_report_is_written() -> None:
+    for path in (Path(__file__).parents[2] / "src" / "ncsn" / "report").rglob("*.py"):
+        assert not re.search(r"^(?:import|from) jinja2", path.read_text("utf-8"), re.MULTILINE), path
+
+
 def test_the_same_folder_gives_the_same_report(run: Path) -> None:
     assert write_report(run).read_bytes() == write_report(run).read_bytes()
 

@@ -201,8 +201,6 @@ def _watch(folder: Path, record: int) -> None:
             name = arguments[1][0] if event == "subprocess.Popen" else arguments[0]
             if os.path.basename(os.fsdecode(name)) not in HARMLESS:
                 return f"{event} {name}"
-        elif event == "socket.bind" and arguments[-1] == ("", 0):
-            return None  # what free port there is, for processes on several machines
         elif event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
             return f"{event} {arguments[-1]}"
         return None

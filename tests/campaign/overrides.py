@@ -35,7 +35,6 @@ STRUCTURES = ["[]", "[1]", "[[]]", "[null]", "[1,a]", "[1,[2,[3]]]", "[0.1,1e400
 STRUCTURES += ["{}", "{a:1}", "{a:{b:null}}", "{_target_:nowhere.X}", "{_target_:int}"]
 STRUCTURES += ["range(3)", "choice(1,2)", "int(x)", "glob(*)", "shuffle(1,2)", "[" * 200 + "]" * 200]
 ASKED_FOR = {("out", "/"), ("trainer.devices", "2")}  # what is right, and does what an attack is not to do
-ASKED_FOR |= {("trainer.num_nodes", many) for many in ("2", "5.", "1e3", "0x10", "1_000")}
 
 
 @cache
@@ -70,7 +69,7 @@ def override(start: str, random: Random) -> str:
     """A wrong override of a command line, most of them of a key that is there."""
     key, given = random.choice(keys(start)), value(random)
     form = random.randrange(20)
-    if (key, given) in ASKED_FOR:
+    if (key, given) in ASKED_FOR or key == "trainer.num_nodes":  # most numbers of which wait for other machines
         given = "-2"
     if form == 0:
         return f"~{key}"

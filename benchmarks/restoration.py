@@ -9,8 +9,9 @@ One network each is trained by `experiment=quick` with 16 filters and so many st
     unconditional   given nothing; restores by Algorithm 2, where the damage is a hole or grey
     <damage>        with --specialists, given this damage alone
 
-`evaluate.py task=restore` judges them with the data set's own classifier: all in 20 evaluations of DPM-Solver++(2M),
-and then Palette and Algorithm 2 in 100 of DDPM's sampler. What lies in the folder is not made again.
+`evaluate.py task=restore` judges them with the data set's own classifier, CelebA, whose images here have no labels, with
+EfficientNet: all in 20 evaluations of DPM-Solver++(2M), and then Palette and Algorithm 2 in 100 of DDPM's sampler. What
+lies in the folder is not made again.
 """
 
 import argparse
@@ -25,7 +26,9 @@ import torch
 from harness import save
 
 HERE = Path(__file__).parents[1]
-DAMAGES = {"mnist": ["inpaint", "uncrop", "jpeg"], "cifar10": ["colorize", "inpaint", "uncrop", "jpeg"]}
+OF_COLOUR = ["colorize", "inpaint", "uncrop", "jpeg"]
+DAMAGES = {"mnist": ["inpaint", "uncrop", "jpeg"], "cifar10": OF_COLOUR, "celeba": OF_COLOUR}
+FEATURES = {"mnist": "classifier", "cifar10": "classifier", "celeba": "efficientnet"}
 BY_ALGORITHM_2 = {"colorize", "inpaint", "uncrop"}
 SAMPLERS = {
     "dpmpp_2m 20": [],  # the default of task=restore
@@ -48,13 +51,12 @@ def train(folder: Path, data: str, root: Path, steps: int, options: list[str]) -
     return folder
 
 
-def judge(palette: Path, damage: str, against: list[Path], images: int, sampler: list[str], out: Path) -> Any:
+def judge(palette: Path, how: list[str], against: list[Path], out: Path) -> Any:
     """What `evaluate.py` says of these networks."""
     record = out / "evaluation.json"
     if not record.is_file():
         others = [f"against=[{','.join(map(str, against))}]"] if against else []
-        how = [f"task.damage={damage}", f"num_images={images}", "num_samples=2", *sampler, f"out={out}"]
-        run(["evaluate.py", f"ckpt={palette}", "task=restore", "features=classifier", *how, *others])
+        run(["evaluate.py", f"ckpt={palette}", "task=restore", "num_samples=2", *how, f"out={out}", *others])
     return json.loads(record.read_text())["restoration"]
 
 
@@ -84,23 +86,24 @@ def main() -> None:
     if options.unconditional is not None:
         of["unconditional"] = options.unconditional.resolve()
     found: dict[str, Any] = {"data": options.data, "steps": options.steps, "images": options.images, "damages": {}}
-    for damage in damages:
-        rows = found["damages"].setdefault(damage, {"methods": {}})
-        for name, sampler in SAMPLERS.items():
+    for name, sampler in SAMPLERS.items():
+        for damage in damages:
+            rows = found["damages"].setdefault(damage, {"methods": {}})
             others = ["unconditional"] if damage in BY_ALGORITHM_2 else []
             if not sampler:
                 others += ["regression", *([damage] if options.specialists else [])]
             elif not others:
                 continue
             out = folder / "judged" / f"{options.data}_{damage}_{name.replace(' ', '_')}"
-            judged = judge(of["palette"], damage, [of[other] for other in others], options.images, sampler, out)
+            how = [f"task.damage={damage}", f"features={FEATURES[options.data]}", f"num_images={options.images}"]
+            judged = judge(of["palette"], [*how, *sampler], [of[other] for other in others], out)
             names = ["damaged", "palette", *others, "originals"]
             for method, entry in zip(names, judged["methods"], strict=True):
                 drawn = method not in ("damaged", "regression", "originals")
                 rows["methods"][f"{method}, {name}" if drawn else method] = entry["scores"]
             if "by_quality" in judged:
                 rows["by_quality"] = {"methods": names[:-1], "bins": judged["by_quality"]}
-        save(f"restoration_{options.data}", found, torch.device("cpu"))
+            save(f"restoration_{options.data}", found, torch.device("cpu"))
 
 
 if __name__ == "__main__":

@@ -341,7 +341,7 @@ def guidance() -> str:
 def restoration() -> str:
     """What each method made of the same damaged images, and the PSNR of JPEG by quality."""
     parts = []
-    for data in ("mnist", "cifar10"):
+    for data in ("mnist", "cifar10", "celeba"):
         found = result(f"restoration_{data}_cpu", "restoration")
         if found is None:
             continue

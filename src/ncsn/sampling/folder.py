@@ -63,8 +63,9 @@ class SampleFolder:
             others = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
             if others and not record.is_file():  # of another process, meanwhile
                 raise ConfigError(f"out={path}: holds other files already; give another folder, or none")
-            write_text(record, json.dumps(settings, indent=2))
-            return
+            with self.locked():
+                if not record.is_file():
+                    write_text(record, json.dumps(settings, indent=2))
         way_out = "move its folder away, and samples are drawn anew"
         before = read_json(record, way_out)
         if not isinstance(before, dict):

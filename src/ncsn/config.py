@@ -60,7 +60,14 @@ def _fast_precision(accelerator: str, compiled: bool | str = True) -> str:
     return "bf16-mixed" if compiled is True and has_bfloat16(first) else "32-true"
 
 
+def _if_damaged(condition: Any, then: Any, otherwise: Any) -> Any:
+    """${if_damaged:${oc.select:condition},1,0}: 1 where a network is given damaged images, else 0."""
+    target = condition.get("_target_") if isinstance(condition, DictConfig) else None
+    return otherwise if target in (None, "ncsn.conditions.Label") else then
+
+
 OmegaConf.register_new_resolver("slug", slug, replace=True)
+OmegaConf.register_new_resolver("if_damaged", _if_damaged, replace=True)
 OmegaConf.register_new_resolver("fast_precision", _fast_precision, replace=True)
 OmegaConf.register_new_resolver("published", _published, replace=True)
 

@@ -75,16 +75,44 @@ class Filling:
         return torch.where(self.hole, self.score(x, sigma), (self.known - x) / expand(sigma, x) ** 2)
 
 
+@dataclass(frozen=True)
+class Shifted:
+    """The score of images by that of their differences from others: s(x, σ) = s_Δ(x − centre + ½, σ).
+
+    Noise is the same on both. Where an image is much like another that is given, their difference is little, and
+    has not to be learned from scratch (SRDiff, Li et al. 2022).
+
+    Attributes:
+        score: s_Δ(x, σ) of differences around ½.
+        centre: (B, C, H, W), what the images differ from.
+    """
+
+    score: Score
+    centre: Tensor
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.score(x - self.centre + 0.5, sigma)
+
+
 def score_given(network: Network, condition: Mapping[str, Tensor]) -> Score:
     """What objectives and samplers see of a network that is given something.
 
     Args:
-        network: s(x, σ | condition).
+        network: s(x, σ | condition); one with `residual` draws what images differ by from the damaged ones, unless
+            these have a hole.
         condition: what `ncsn.conditions.Condition` returns; `hole` is not for the network, see `Filling`.
     """
     given = {name: value for name, value in condition.items() if name != "hole"}
     score: Score = Given(network, given) if given else network
+    if "damaged" in condition and getattr(network, "residual", False):
+        score = Shifted(score, _centre(condition))
     return Filling(score, condition["damaged"], condition["hole"]) if "hole" in condition else score
+
+
+def _centre(condition: Mapping[str, Tensor]) -> Tensor:
+    """Damaged images, or grey ones for those of which a part is missing and the rest is known."""
+    damaged, hole = condition["damaged"], condition.get("hole")
+    return damaged if hole is None else torch.where(hole.all((1, 2, 3), keepdim=True), damaged, 0.5)
 
 
 @dataclass(frozen=True)
@@ -119,6 +147,11 @@ class Tiled:
             raise ValueError(f"grid={self.grid}: must be at least 1, and at most size − overlap")
         if self.batch < 1:
             raise ValueError(f"batch={self.batch}: must be at least 1")
+
+    @property
+    def residual(self) -> bool:
+        """That of the network."""
+        return getattr(self.network, "residual", False)
 
     def __call__(self, x: Tensor, sigma: Tensor, **condition: Tensor) -> Tensor:
         """The score at x (B, C, H, W). Of the condition, what has four axes is cut into tiles as x is."""

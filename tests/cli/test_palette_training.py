@@ -96,6 +96,17 @@ def test_every_damage_trains_the_u_net_of_coloured_images(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "mean", "residual"),
+    [("", -1.2, False), ("condition=label", -1.2, False), ("condition=multitask", 0.4, True)],
+)
+def test_quick_learns_differences_at_larger_noise_where_it_is_given_damaged_images(
+    given: str, mean: float, residual: bool
+) -> None:
+    config = resolved(f"experiment=quick data=cifar10 {given} model.num_filters=8 model.multipliers=[1]")
+    assert (config.noise.mean, config.model.residual) == (mean, residual)
+
+
+@pytest.mark.parametrize(
     "more",
     [
         "condition=inpaint",
@@ -138,3 +149,11 @@ def test_a_run_does_not_go_on_with_another_damage() -> None:
     check_same_model(inpaint, inpaint)
     with pytest.raises(ConfigError, match=r"condition\._target_=ncsn\.damage\.Jpeg: the run to resume has"):
         check_same_model(inpaint, jpeg)
+
+
+def test_a_run_that_is_older_than_an_argument_goes_on_with_its_default() -> None:
+    older, now, other = (plain(resolved(f"model=unet {more}")) for more in ("", "", "model.residual=true"))
+    del older["model"]["residual"]
+    check_same_model(older, now)
+    with pytest.raises(ConfigError, match=r"model\.residual=True: the run to resume has False; leave it"):
+        check_same_model(older, other)

@@ -19,7 +19,7 @@ from ncsn.objectives import (
 )
 from ncsn.restoration import PutBack
 from ncsn.samplers import DDIM, DDPM, AnnealedLangevin, DPMSolverPP, Heun, num_evaluations
-from ncsn.score import Filling, score_given
+from ncsn.score import Filling, Tiled, score_given
 from ncsn.training.module import ScoreModel
 
 HOLE = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
@@ -45,6 +45,29 @@ def test_a_network_is_given_all_but_the_hole() -> None:
     found = score_given(network, {"damaged": damaged, "hole": HOLE})(x, sigma)
     exact = (damaged - x) / sigma.view(2, 1, 1, 1) ** 2
     torch.testing.assert_close(found, torch.where(HOLE, whole, exact))
+
+
+class Differences:
+    """The score of what images differ by from others, N(½ + 0.1, 0.3²), without regard to what they are."""
+
+    residual = True
+
+    def __call__(self, x: Tensor, sigma: Tensor, damaged: Tensor) -> Tensor:
+        return (0.6 - x) / (sigma.view(-1, 1, 1, 1) ** 2 + 0.09)
+
+
+@pytest.mark.parametrize("network", [Differences(), Tiled(Differences(), size=2, overlap=1)], ids=["whole", "tiles"])
+def test_a_network_of_differences_scores_images_around_what_they_differ_from(network: Any) -> None:
+    x, sigma, damaged = torch.rand(2, 1, 4, 4), torch.tensor([1.0, 0.1]), torch.rand(2, 1, 4, 4)
+
+    def exact(centre: Tensor) -> Tensor:
+        return (centre + 0.1 - x) / (sigma.view(2, 1, 1, 1) ** 2 + 0.09)
+
+    torch.testing.assert_close(score_given(network, {"damaged": damaged})(x, sigma), exact(damaged))
+    one_of_two = torch.cat([HOLE, torch.ones_like(HOLE)])  # the first misses a part, the second is one of multitask
+    found = score_given(network, {"damaged": damaged, "hole": one_of_two})(x, sigma)
+    expected = exact(torch.stack([torch.full((1, 4, 4), 0.5), damaged[1]]))
+    torch.testing.assert_close(found[one_of_two], expected[one_of_two])
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ class UNet(Preconditioned):
             where it is not, nothing was done to them (Karras et al. 2022, App. F.2). None for a network without.
         condition_channels: of the image that the network is always given beside x, `damaged` (B, C, H, W), pixels
             around [0, 1] (Saharia et al. 2022). None for a network without.
+        residual: it is the score of what images differ by from the damaged ones; see `ncsn.score.score_given`.
 
     Raises:
         ValueError: a value out of range.
@@ -101,6 +102,7 @@ class UNet(Preconditioned):
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
         condition_channels: int | None = None,
+        residual: bool = False,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -124,7 +126,7 @@ class UNet(Preconditioned):
         )
         super().__init__(network, form, sigmas)
         self.checkpointing, self.num_classes = checkpointing, num_classes
-        self.condition_channels = condition_channels
+        self.condition_channels, self.residual = condition_channels, residual
 
 
 class BareUNet(nn.Module):

@@ -1,9 +1,12 @@
 """Which checkpoint a run goes on from."""
 
+import inspect
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from hydra.utils import get_object
 
 from ncsn.checkpoint.reading import check_resumable
 from ncsn.errors import ConfigError, DataError, shown
@@ -73,7 +76,7 @@ def check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
         if not isinstance(before.get(group), dict):
             raise DataError(f"resume: the checkpoint's configuration has no {group}; it cannot be continued")
         for key in before[group].keys() | now[group].keys():
-            old, new = before[group].get(key), now[group].get(key)
+            old, new = before[group].get(key, _default(now[group]["_target_"], key)), now[group].get(key)
             if old != new:
                 raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
     for group, key in (
@@ -86,3 +89,9 @@ def check_same_model(before: dict[str, Any], now: dict[str, Any]) -> None:
         old, new = ((config.get(group) or {}).get(key) for config in (before, now))
         if old != new and (group != "scheduler" or None in (old, new)):  # one of two schedules goes by the time
             raise ConfigError(f"{group}.{key}={new}: the run to resume has {old}; leave it, or start a new run")
+
+
+def _default(target: str, name: str) -> Any:
+    """What an argument is where a configuration is older than it."""
+    parameter = inspect.signature(get_object(target)).parameters.get(name)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default

@@ -9,7 +9,7 @@ One network each is trained by `experiment=quick` with 16 filters and so many st
     unconditional   given nothing; restores by Algorithm 2, where the damage is a hole or grey
     <damage>        with --specialists, given this damage alone
 
-`evaluate.py task=restore` judges them by the data set's own classifier, or for CelebA, whose labels are not needed, by
+`evaluate.py task=restore` judges them by the data set's own classifier, or where it is CelebA, without labels, by
 EfficientNet: all in 20 evaluations of DPM-Solver++(2M), and then Palette and Algorithm 2 in 100 of DDPM's sampler.
 What lies in the folder is not made again.
 """

@@ -10,8 +10,8 @@ One network each is trained by `experiment=quick` with 16 filters and so many st
     <damage>        with --specialists, given this damage alone
 
 `evaluate.py task=restore` judges them by the data set's own classifier, or where it is CelebA, without labels, by
-EfficientNet: all in 20 evaluations of DPM-Solver++(2M), and then Palette and Algorithm 2 in 100 of DDPM's sampler.
-What lies in the folder is not made again.
+EfficientNet: all in 20 evaluations of SDE-DPM-Solver++(2M), and then Palette and Algorithm 2 in 100 of DDPM's
+sampler. What lies in the folder is not made again.
 """
 
 import argparse
@@ -31,7 +31,7 @@ DAMAGES = {"mnist": ["inpaint", "uncrop", "jpeg"], "cifar10": OF_COLOUR, "celeba
 FEATURES = {"mnist": "classifier", "cifar10": "classifier", "celeba": "efficientnet"}
 BY_ALGORITHM_2 = {"colorize", "inpaint", "uncrop"}
 SAMPLERS = {
-    "dpmpp_2m 20": [],  # the default of task=restore
+    "sde_dpmpp_2m 20": [],  # the default of task=restore
     "ddpm 100": ["sampler=ddpm", "sampler.steps=100", "sampler.clip=true"],
 }
 

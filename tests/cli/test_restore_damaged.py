@@ -85,7 +85,7 @@ def test_photographs_by_tiles_from_where_a_call_was_ended(palette: Path, call: C
     given += [*CPU, "task.damaged=true", "task.size=original", "num_samples=2", "batch_size=3"]
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))
     outcome = call("sample", *given, "trajectory=2", f"out={one}", cwd=tmp_path)
-    assert "sampler=recommended: DPM-Solver++(2M), since UNet is of the form edm, clipped as in its" in outcome.out
+    assert "sampler=recommended: SDE-DPM-Solver++(2M), since UNet is of the form edm, clipped" in outcome.out
     assert json.loads((one / "settings.json").read_text())["sampler"]["steps"] == 20
     shutil.copytree(one, two)
     for name in ("batches/00000.npy", "samples.npz", "trajectory.png"):

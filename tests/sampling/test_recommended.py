@@ -12,7 +12,6 @@ from torch import nn
 
 from ncsn import load_score, noise
 from ncsn.checkpoint import TrainedScore
-from ncsn.damage import Jpeg
 from ncsn.errors import ConfigError
 from ncsn.networks import UNet
 from ncsn.sampling.prepare import sampler_node
@@ -38,14 +37,6 @@ def test_a_form_takes_twenty_evaluations(form: Any) -> None:
     node, why = recommended(of(UNet(noise.ddpm(), form=form, **small)))
     assert node == TWENTY
     assert f"SDE-DPM-Solver++(2M), since UNet is of the form {form}" in why
-
-
-def test_a_network_that_restores_is_drawn_without_noise() -> None:
-    small: dict[str, Any] = {"image_size": 8, "num_filters": 8, "multipliers": [1], "attention_resolutions": []}
-    restores = replace(of(UNet(noise.ddpm(), form="edm", **small)), condition=Jpeg())
-    node, why = recommended(restores)
-    assert node == {key: value for key, value in TWENTY.items() if key != "eta"}
-    assert why.startswith("DPM-Solver++(2M), since")
 
 
 def test_what_the_scheduler_of_diffusers_clips_is_clipped() -> None:

@@ -3,14 +3,13 @@
 from typing import Any
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.damage import Damage
 from ncsn.networks.forms import Preconditioned
 
 REGRESSION = "ncsn.restoration.Regression"
 """The sampler of a network that was trained with objective=regression, and of no other."""
 
 # docs/performance.md, "One network, all samplers", and docs/restoration.md are where this comes from.
-_SOLVER = {"_target_": "ncsn.samplers.DPMSolverPP", "steps": 20, "spacing": "karras"}
+_SOLVER = {"_target_": "ncsn.samplers.DPMSolverPP", "steps": 20, "spacing": "karras", "eta": 1.0}
 
 
 def recommended(score: TrainedScore) -> tuple[dict[str, Any], str]:
@@ -21,9 +20,8 @@ def recommended(score: TrainedScore) -> tuple[dict[str, Any], str]:
     if not isinstance(score.network, Preconditioned):
         return trained, f"the sampler of its training, since {name} knows the levels of its ladder alone"
     clip = clipping(score)
-    eta = {} if isinstance(score.condition, Damage) else {"eta": 1.0}
-    said = f"{'SDE-' if eta else ''}DPM-Solver++(2M), since {name} is of the form {score.network.form}"
-    return _SOLVER | eta | clip, said + (", clipped as in its training" if clip else "")
+    said = f"SDE-DPM-Solver++(2M), since {name} is of the form {score.network.form}"
+    return _SOLVER | clip, said + (", clipped as in its training" if clip else "")
 
 
 def is_regression(score: TrainedScore) -> bool:

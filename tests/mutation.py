@@ -30,8 +30,14 @@ PARTS = {  # files of src/ncsn, and their tests
         "tests/sampling/tasks/test_flow.py",
     ),
     "networks": ("networks/*.py", "tests/networks -k 'not compiled or test_the_compiled'"),  # no mutant is traced
-    "restoration": ("restoration/*.py", "tests/test_restoration.py tests/test_objectives.py"),
-    "score": ("score.py", "tests/test_conditions.py tests/test_tiled.py tests/damage/test_filling.py"),
+    "restoration": (
+        "restoration/*.py known.py",
+        "tests/test_restoration.py tests/test_objectives.py tests/damage/test_filling.py",
+    ),
+    "score": (
+        "score.py",
+        "tests/test_score.py tests/test_conditions.py tests/test_tiled.py tests/damage/test_filling.py",
+    ),
     "likelihood": ("likelihood.py", "tests/test_likelihood.py"),
 }
 WITH_THESE_TESTS = """
@@ -71,7 +77,7 @@ def mutants(files: str) -> list[str]:
     """Names of all mutants of files of src/ncsn."""
     return [
         get_mutant_name(path, name)
-        for path in sorted(Path("src/ncsn").glob(files))
+        for path in sorted(path for pattern in files.split() for path in Path("src/ncsn").glob(pattern))
         if config().should_mutate(path)
         for name in mutate_file_contents(str(path), path.read_text(encoding="utf-8")).mutant_names
     ]

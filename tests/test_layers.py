@@ -10,7 +10,7 @@ import pytest
 import ncsn
 
 PACKAGE = Path(ncsn.__file__).parent
-CORE = ["score", "conditions", "damage", "noise", "objectives", "energy", "random", "flow", "likelihood"]
+CORE = ["score", "known", "conditions", "damage", "noise", "objectives", "energy", "random", "flow", "likelihood"]
 CORE += ["mixture", "bound", "samplers", "restoration", "networks"]
 SHELL_LIBRARIES = {
     *("lightning", "pytorch_lightning", "hydra", "omegaconf", "wandb", "pydantic"),

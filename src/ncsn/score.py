@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsn.known import Known, KnownPixels
+
 Score = Callable[[Tensor, Tensor], Tensor]
 """score(x, sigma): (B, …), (B,) -> (B, …), the gradient of log q_σ at x."""
 
@@ -56,23 +58,24 @@ class Given:
 
 @dataclass(frozen=True)
 class Filling:
-    """The score of images that are known but for a hole: another score in the hole, the exact one outside.
+    """The score of images of which a part is known: that of P(x), say all but a hole, is exact; another has the rest.
 
-    A pixel known to be y has the density N(y, σ²) under noise, and so the score (y − x)/σ². It has no parameters:
-    what is known takes no part in training, and any sampler brings it back to y.
+    What is known to be P(y) has the density N(P(y), σ²) under noise, and so the score P(y − x)/σ². It has no
+    parameters: what is known takes no part in training, and any sampler brings it back to P(y).
 
     Attributes:
-        score: s(x, σ), of which only what it says of the hole counts.
-        known: y (B, C, H, W), of which only what lies outside the hole counts.
-        hole: bool (B, 1, H, W), true where pixels are missing.
+        score: s(x, σ), of which only what it says of the rest counts.
+        project: P, what is known.
+        image: y (B, C, H, W), of which only P(y) counts.
     """
 
     score: Score
-    known: Tensor
-    hole: Tensor
+    project: Known
+    image: Tensor
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return torch.where(self.hole, self.score(x, sigma), (self.known - x) / expand(sigma, x) ** 2)
+        score = self.score(x, sigma)
+        return score - self.project(score) + self.project((self.image - x) / expand(sigma, x) ** 2)
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,22 @@ class Shifted:
         return self.score(x - self.centre + 0.5, sigma)
 
 
-def score_given(network: Network, condition: Mapping[str, Tensor]) -> Score:
+def score_given(network: Network, condition: Mapping[str, Tensor], known: Known | None = None) -> Score:
     """What objectives and samplers see of a network that is given something.
 
     Args:
         network: s(x, σ | condition); one with `residual` draws what images differ by from the damaged ones, unless
             these have a hole.
         condition: what `ncsn.conditions.Condition` returns; `hole` is not for the network, see `Filling`.
+        known: what of the damaged images is known; None if that is what lies outside of a hole.
     """
     given = {name: value for name, value in condition.items() if name != "hole"}
     score: Score = Given(network, given) if given else network
     if "damaged" in condition and getattr(network, "residual", False):
         score = Shifted(score, _centre(condition))
-    return Filling(score, condition["damaged"], condition["hole"]) if "hole" in condition else score
+    if known is None and "hole" in condition:
+        known = KnownPixels(~condition["hole"])
+    return score if known is None else Filling(score, known, condition["damaged"])
 
 
 def _centre(condition: Mapping[str, Tensor]) -> Tensor:

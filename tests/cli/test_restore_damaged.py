@@ -131,7 +131,7 @@ def test_an_image_is_damaged_the_same_whatever_is_beside_it(trained_for: Callabl
     assert other.identity != many.identity
     score = many.score_of(range(3, 9), Draws(0))  # of images 0, 1 and 2, four samples each
     assert isinstance(score, Filling)
-    assert torch.equal(score.known, many.condition["damaged"][[0, 1, 1, 1, 1, 2]])
+    assert torch.equal(score.image, many.condition["damaged"][[0, 1, 1, 1, 1, 2]])
     assert many.num_steps == 3
     whole = given(Jpeg(), num_images=2)
     assert not isinstance(whole.score_of(range(8), Draws(0)), Filling)

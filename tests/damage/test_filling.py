@@ -9,7 +9,7 @@ from checks import last, noise_of
 from torch import Tensor
 
 from ncsn import UNet, noise
-from ncsn.damage import Inpaint
+from ncsn.damage import Colorize, Damage, Inpaint, SuperResolution, name_of
 from ncsn.data import Batch
 from ncsn.objectives import (
     SlicedScoreMatching,
@@ -17,7 +17,8 @@ from ncsn.objectives import (
     denoising_with_control_variate,
     exact_score_matching,
 )
-from ncsn.restoration import PutBack
+from ncsn.random import Draws
+from ncsn.restoration import KnownPixels, Panorama, PutBack
 from ncsn.samplers import DDIM, DDPM, AnnealedLangevin, DPMSolverPP, Heun, num_evaluations
 from ncsn.score import Filling, Tiled, score_given
 from ncsn.training.module import ScoreModel
@@ -96,7 +97,7 @@ def test_every_objective_learns_of_the_hole_alone_and_the_same_there(objective: 
 
 def test_the_loss_of_denoising_is_that_of_the_hole() -> None:
     x, sigma = torch.rand(3, 1, 4, 4, dtype=torch.float64), torch.tensor([1.0, 0.1, 0.002], dtype=torch.float64)
-    score = Filling(lambda x, sigma: 0 * x, x, HOLE)
+    score = Filling(lambda x, sigma: 0 * x, KnownPixels(~HOLE), x)
     z = noise_of(0)(x)
     expected = (z * HOLE).square().flatten(1).sum(1) / 2
     torch.testing.assert_close(denoising_score_matching(score, x, sigma, normal=noise_of(0)), expected)
@@ -118,7 +119,7 @@ def test_any_sampler_fills_the_hole_and_known_pixels_are_exact(sampler: Any) -> 
 
     damaged = torch.where(HOLE, torch.randn(500, 1, 4, 4), known)
     hole = HOLE.expand(500, -1, -1, -1)
-    held = PutBack(sampler, damaged, hole)
+    held = PutBack(sampler, KnownPixels(~hole), damaged)
     score = score_given(network, {"damaged": damaged, "hole": hole})
     start = 0.5 + 2 * torch.randn(500, 1, 4, 4)
     states = list(held(score, start, sigmas, normal=noise_of(0)))
@@ -156,3 +157,36 @@ def test_a_step_damages_its_images_and_two_processes_equal_one() -> None:
     for rank in range(2):
         torch.testing.assert_close(losses(rank, 2), whole[rank::2])
     assert not torch.allclose(losses(number=6), whole)
+
+
+@pytest.mark.parametrize("damage", [Colorize(), SuperResolution(2)], ids=name_of)
+def test_what_is_left_of_whole_images_is_kept_and_the_rest_is_the_networks(damage: Damage) -> None:
+    x, images = torch.rand(2, 3, 3, 4, 4, dtype=torch.float64)
+    sigma = torch.tensor([1.0, 0.1, 0.01], dtype=torch.float64)
+    given = damage(images, None, Draws(0))
+    known = damage.known(given)
+    assert known is not None
+    torch.testing.assert_close(known(given["damaged"]), known(images))
+    trained, score = score_given(Differences(), given), score_given(Differences(), given, known)
+    assert not isinstance(trained, Filling)
+    exact = (images - x) / sigma.view(3, 1, 1, 1) ** 2
+    torch.testing.assert_close(known(score(x, sigma)), known(exact))
+    rest = score(x, sigma) - known(score(x, sigma))
+    torch.testing.assert_close(rest, trained(x, sigma) - known(trained(x, sigma)))
+
+
+def test_a_panorama_takes_the_steps_and_evaluations_it_says() -> None:
+    images, calls = torch.rand(2, 1, 4, 4), list[Tensor]()
+
+    def network(x: Tensor, sigma: Tensor, damaged: Tensor) -> Tensor:
+        calls.append(damaged)
+        return (0.5 - x) / (sigma.view(-1, 1, 1, 1) ** 2 + 0.09)
+
+    whole = Panorama(Heun(steps=5), images, times=3)
+    start = 0.5 + 2 * torch.randn(2, 1, 4, whole.width)
+    states = list(whole(network, start, noise.geometric(2, 0.02, 8), normal=noise_of(0)))
+    assert (whole.width, len(states), len(calls)) == (10, whole.num_steps(8), whole.num_evaluations(8))
+    assert torch.equal(states[-1].x[..., :4], images)
+    assert torch.equal(calls[-1][..., :2], states[-1].x[..., 6:8])
+    assert torch.equal(states[5].x[..., 6:], start[..., 6:])
+    assert not torch.equal(states[-1].x[..., 8:], start[..., 8:])

@@ -13,7 +13,7 @@ The noise in a hole is N(0, 1) in pixels u = 2x − 1, as the network takes them
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ncsn.damage import holes
 from ncsn.damage.jpeg import jpeg
+from ncsn.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.random import Draws
-from ncsn.restoration.known import KnownBlocks, KnownGrey
 
 
 class Damage(ABC):
@@ -39,6 +39,13 @@ class Damage(ABC):
         Raises:
             ValueError: these images cannot be damaged so.
         """
+
+    def known(self, given: Mapping[str, Tensor]) -> Known | None:
+        """What the damage has left of images as it was, of which `__call__` returned `given`; None if nothing.
+
+        By default it is what lies outside of a hole.
+        """
+        return KnownPixels(~given["hole"]) if "hole" in given else None
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,10 @@ class Colorize(Damage):
         if images.shape[1] == 1:
             raise ValueError("the images have one channel: there are no colours to draw")
         return {"damaged": KnownGrey()(images).contiguous()}
+
+    def known(self, given: Mapping[str, Tensor]) -> Known:
+        """The grey."""
+        return KnownGrey()
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,10 @@ class SuperResolution(Damage):
 
     def __call__(self, images: Tensor, labels: Tensor | None, draws: Draws) -> dict[str, Tensor]:
         return {"damaged": KnownBlocks(self.factor)(images)}
+
+    def known(self, given: Mapping[str, Tensor]) -> Known:
+        """The means."""
+        return KnownBlocks(self.factor)
 
 
 DAMAGES: dict[str, type[Damage]] = {

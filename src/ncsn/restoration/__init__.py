@@ -7,8 +7,8 @@
 To denoise an image whose noise level is known takes no chain: `tweedie(score, x, sigma)`.
 """
 
+from ncsn.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.algorithm2 import Restoration, check_can_be_held
-from ncsn.restoration.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.panorama import Panorama
 from ncsn.restoration.put_back import PutBack
 from ncsn.restoration.regression import Regression

@@ -11,18 +11,16 @@ noise in every step, has less of it.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ncsn.restoration.known import Known
-from ncsn.restoration.known_at_the_end import KnownAtTheEnd
+from ncsn.restoration.put_back import PutBack
 from ncsn.samplers import Sampler, State
 from ncsn.samplers.state import Holdable
 from ncsn.score import Normal, Score
 
 
 @dataclass(frozen=True)
-class Restoration(KnownAtTheEnd):
+class Restoration(PutBack):
     """A sampler whose chains are held to what is known of an image; with annealed Langevin dynamics, Algorithm 2.
 
     The paper inpaints, with a mask m of the known pixels. Here m ⊙ x is any orthogonal projection P(x), and
@@ -30,35 +28,26 @@ class Restoration(KnownAtTheEnd):
     the paper; after the last step it carries none.
 
     Attributes:
-        sampler: draws the rest.
-        project: P, what is known.
-        image: one per chain, (B, C, H, W), of which only P(image) matters.
+        sampler, project, image: see `PutBack`.
 
     Raises:
         TypeError: the chains of this sampler cannot be held.
     """
 
     sampler: Holdable
-    project: Known
-    image: Tensor
 
     def __post_init__(self) -> None:
         check_can_be_held(self.sampler)
 
-    @torch.no_grad()
-    def __call__(
-        self, score: Score, x: Tensor, sigmas: Tensor, *, normal: Normal = torch.randn_like
-    ) -> Iterator[State]:
-        """Runs the chains that start at x (B, C, H, W); see `Sampler`. A state is its sampler's."""
+    def chains(self, score: Score, x: Tensor, sigmas: Tensor, normal: Normal) -> Iterator[State]:
+        """Those of the sampler, held to what is known at every step."""
         P, known = self.project, self.project(self.image)
 
         def hold(sigma: Tensor | float) -> Callable[[Tensor], Tensor]:
             y = known + sigma * P(normal(x))  # 4, 5: y ← x + z̃, z̃ ~ N(0, σᵢ² I)
             return lambda x: x - P(x) + y  # 9: x̃ ← x̃ ⊙ (1 − m) + y ⊙ m
 
-        for state in self.sampler(score, x, sigmas, normal=normal, hold=hold):
-            yield state
-        yield State(state.x - P(state.x) + known, state.level, state.step + 1)
+        return self.sampler(score, x, sigmas, normal=normal, hold=hold)
 
 
 def check_can_be_held(sampler: Sampler) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ncsn.known import KnownPixels
 from ncsn.restoration.put_back import PutBack
 from ncsn.samplers import Sampler, State, num_evaluations
 from ncsn.samplers.state import StartsFrom
@@ -74,6 +75,7 @@ class Panorama:
             damaged = torch.where(hole, 0.5 + normal(self.images) / 2, drawn[..., window])
             given = score_given(score, {"damaged": damaged, "hole": hole})
             before, after = drawn[..., :left], drawn[..., left + width :]
-            for state in PutBack(self.sampler, damaged, hole)(given, x[..., window], sigmas, normal=normal):
+            sampler = PutBack(self.sampler, KnownPixels(~hole), damaged)
+            for state in sampler(given, x[..., window], sigmas, normal=normal):
                 drawn = torch.cat([before, state.x, after], dim=-1)
                 yield state._replace(x=drawn)

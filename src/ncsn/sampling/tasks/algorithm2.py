@@ -7,9 +7,9 @@ from typing import Any, cast
 from torch import Tensor
 
 from ncsn.config import as_config_error
-from ncsn.damage import Colorize, Damage, SuperResolution, name_of
+from ncsn.damage import Damage, name_of
 from ncsn.random import Draws
-from ncsn.restoration import Known, KnownBlocks, KnownGrey, KnownPixels, Restoration, check_can_be_held
+from ncsn.restoration import Known, Restoration, check_can_be_held
 from ncsn.samplers import Sampler
 from ncsn.samplers.state import Holdable
 from ncsn.sampling.tasks.damaged import Restore, chosen_damage
@@ -63,16 +63,12 @@ def known_of(damage: Damage, given: Mapping[str, Tensor]) -> Known:
         given: what it returned.
 
     Raises:
-        ValueError: it is no orthogonal projection.
+        ValueError: nothing is, at least of one of them.
     """
-    hole = given.get("hole")
-    if hole is not None and not hole.flatten(1).all(1).any():
-        return KnownPixels(~hole)
-    if isinstance(damage, Colorize):
-        return KnownGrey()
-    if isinstance(damage, SuperResolution):
-        return KnownBlocks(damage.factor)
-    raise ValueError(
-        f"Algorithm 2 restores holes, colours and details (inpaint, uncrop, colorize, super_resolution), not "
-        f"{name_of(damage)}"
-    )
+    known, hole = damage.known(given), given.get("hole")
+    if known is None or (hole is not None and hole.flatten(1).all(1).any()):
+        raise ValueError(
+            f"Algorithm 2 restores holes, colours and details (inpaint, uncrop, colorize, super_resolution), not "
+            f"{name_of(damage)}"
+        )
+    return known

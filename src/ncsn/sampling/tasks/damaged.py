@@ -29,7 +29,7 @@ Size = Literal["network", "original"]
 
 @dataclass(kw_only=True, eq=False)
 class Restore(OfImages):
-    """Images that are damaged as they were in training, or already, and restored; known pixels come back exactly.
+    """Images that are damaged as they were in training, or already, and restored; what is known comes back exactly.
 
     Args:
         damage: one of those that the network was trained on; None for what it was trained on.
@@ -108,11 +108,12 @@ class Restore(OfImages):
 
     @property
     def num_steps(self) -> int:
-        return super().num_steps + ("hole" in self.condition)
+        return super().num_steps + (self.kind.known(self.condition) is not None)
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
         given = self._of_chains(chains, draws)
-        return PutBack(self.sampler, given["damaged"], given["hole"]) if "hole" in given else self.sampler
+        known = self.kind.known(given)
+        return self.sampler if known is None else PutBack(self.sampler, known, given["damaged"])
 
     def score_of(self, chains: range, draws: Draws) -> Score:
         size = self.score.image_shape[-1]
@@ -120,7 +121,8 @@ class Restore(OfImages):
         if self.image_shape[1:] != (size, size):
             grid = min(_grid(self.kind, size), size)
             network = Tiled(network, size, overlap=min(size // 2, size - grid), grid=grid)
-        return score_given(network, self._of_chains(chains, draws))
+        given = self._of_chains(chains, draws)
+        return score_given(network, given, self.kind.known(given))
 
     def _check(self) -> None:
         """Refuses what does not go together, before anything is read."""

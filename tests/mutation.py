@@ -26,7 +26,7 @@ PARTS = {  # files of src/ncsn, and their tests
     "samplers": (
         "samplers/*.py",
         "tests/samplers tests/test_samplers.py tests/test_langevin.py tests/test_metropolis.py "
-        "tests/test_budgeted.py tests/test_divergence.py tests/test_released_samplers.py "
+        "tests/test_budgeted.py tests/test_divergence.py tests/test_released_samplers.py tests/test_restoration.py "
         "tests/sampling/tasks/test_flow.py",
     ),
     "networks": ("networks/*.py", "tests/networks -k 'not compiled or test_the_compiled'"),  # no mutant is traced

@@ -1,6 +1,7 @@
 """Chains that diverge stop with the level, the step and the step size that did it."""
 
 import math
+import pickle
 import warnings
 from typing import Any
 
@@ -198,3 +199,10 @@ def test_every_sampler_refuses_what_is_no_ladder(sampler: Any) -> None:
     score = Known(Gaussian(torch.zeros(2), torch.eye(2)))
     with pytest.raises(ValueError, match=r"^sigmas\[1\]=2: must be below the level before it, 1$"):
         next(sampler(score, zeros(), LADDER.flip(0)))
+
+
+def test_processes_can_tell_each_other_of_it() -> None:
+    error = DivergedError(3, 70, 0.5, None)
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is DivergedError
+    assert (str(found), vars(found)) == (str(error), vars(error))

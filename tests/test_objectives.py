@@ -274,6 +274,8 @@ def test_likelihood_weighting_is_the_bound_however_sigma_is_drawn() -> None:
         u = torch.rand(50_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         x, sigma = GAUSSIAN.sample(len(u), torch.Generator().manual_seed(1)), distribution.draw(u)
         weight = LikelihoodWeight(distribution)
+        ends = weight(torch.tensor([0.999 * last, 1.001 * last, 0.999 * first, 1.001 * first]))
+        assert (ends > 0).tolist() == [False, True, True, False]
         rows = denoising_score_matching(
             lambda x, sigma: -x / (1 + sigma[:, None] ** 2), x, sigma, weight=weight, normal=noise_of(2)
         )

@@ -91,7 +91,8 @@ def test_third_order_is_the_better_where_steps_are_few(exact: Callable[[Sampler]
 
 def test_heun_with_churn_is_algorithm_2() -> None:
     sigmas, x = noise.karras(10, 0.1, 5).double(), begin(8, 10.0)
-    sampler = Heun(churn=1.0, s_min=0.5, s_max=8.0, s_noise=1.003)
+    s_min, s_max = float(sigmas[3]), float(sigmas[1])  # the ends are among those that are raised
+    sampler = Heun(churn=1.0, s_min=s_min, s_max=s_max, s_noise=1.003)
     found = last(sampler(MIXTURE.score, x, sigmas, normal=noise_of(1)))
 
     def denoise(x: Tensor, t: float) -> Tensor:
@@ -99,7 +100,7 @@ def test_heun_with_churn_is_algorithm_2() -> None:
 
     normal, t = noise_of(1), [*sigmas.tolist(), 0.0]
     for i in range(5):
-        gamma = min(1.0 / 5, math.sqrt(2) - 1) if 0.5 <= t[i] <= 8.0 else 0.0
+        gamma = min(1.0 / 5, math.sqrt(2) - 1) if s_min <= t[i] <= s_max else 0.0
         t_hat, x_hat = t[i] + gamma * t[i], x
         if gamma:
             x_hat = x + math.sqrt(t_hat**2 - t[i] ** 2) * 1.003 * normal(x)

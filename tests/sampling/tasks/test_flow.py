@@ -147,7 +147,7 @@ def test_rows_go_from_each_image_to_the_next(given: dict[str, Any]) -> None:
 def test_between_two_noises_lie_noises() -> None:
     generator = torch.Generator().manual_seed(0)
     p, q = torch.nn.functional.normalize(torch.randn(2, 4, 768, generator=generator), dim=2) * 768**0.5
-    p, q = p.view(4, 3, 16, 16), q.view(4, 3, 16, 16)
+    p, q = p.view(4, 3, 16, 16).double(), q.view(4, 3, 16, 16).double()
     rows = spherical(p, q, 5)
     assert rows.shape == (4, 5, 3, 16, 16)
     torch.testing.assert_close(rows[:, [0, -1]], torch.stack([p, q], dim=1))
@@ -156,6 +156,9 @@ def test_between_two_noises_lie_noises() -> None:
     torch.testing.assert_close(steps, steps[:, :1].expand(4, 4), rtol=1e-3, atol=1e-3)  # of one angle
     torch.testing.assert_close(spherical(p, p, 3), p[:, None].expand(4, 3, 3, 16, 16))
     torch.testing.assert_close(spherical(p, 3 * p, 3)[:, 1], 2 * p)
+    assert spherical(p, q, 3).dtype == torch.float64
+    turned = torch.randn(2000, 2)  # the cosine of some of them and themselves is above 1
+    assert torch.isfinite(spherical(turned, turned, 3)).all()
 
 
 # Latents of a file

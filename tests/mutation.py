@@ -16,8 +16,9 @@ from math import sqrt
 from pathlib import Path
 from random import Random
 
+import libcst
 from mutmut.configuration import config
-from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.mutation.file_mutation import MutationVisitor, mutate_file_contents
 from mutmut.utils.format_utils import get_mutant_name
 
 PARTS = {  # files of src/ncsn, and their tests
@@ -40,13 +41,29 @@ PARTS = {  # files of src/ncsn, and their tests
     ),
     "likelihood": ("likelihood.py", "tests/test_likelihood.py"),
 }
+MUTABLE = {"torch.no_grad()", "stops_when_diverged"}  # decorators of what mutmut would leave alone
 WITH_THESE_TESTS = """
 import shlex, sys
+sys.path.append("tests")
+import mutation
 from mutmut.__main__ import cli
 from mutmut.configuration import config
 config().pytest_add_cli_args_test_selection = shlex.split(sys.argv[1])
 cli(["run", "--max-children", sys.argv[2], *sys.argv[3:]])
 """
+
+
+skips = MutationVisitor._skip_node_and_children
+
+
+def skips_but_not_these(visitor: MutationVisitor, node: libcst.CSTNode) -> bool:
+    """mutmut leaves functions with a decorator alone, since some would be called twice; not those of `MUTABLE`."""
+    decorators = node.decorators if isinstance(node, libcst.FunctionDef) else []
+    names = {libcst.Module([]).code_for_node(of.decorator) for of in decorators}
+    return not (names and names <= MUTABLE) and skips(visitor, node)
+
+
+MutationVisitor._skip_node_and_children = skips_but_not_these
 
 
 def main() -> None:

@@ -182,11 +182,11 @@ def test_a_panorama_takes_the_steps_and_evaluations_it_says() -> None:
         calls.append(damaged)
         return (0.5 - x) / (sigma.view(-1, 1, 1, 1) ** 2 + 0.09)
 
-    whole = Panorama(Heun(steps=5), images, times=3)
+    whole = Panorama(Heun(), images, times=3)
     start = 0.5 + 2 * torch.randn(2, 1, 4, whole.width)
     states = list(whole(network, start, noise.geometric(2, 0.02, 8), normal=noise_of(0)))
     assert (whole.width, len(states), len(calls)) == (10, whole.num_steps(8), whole.num_evaluations(8))
     assert torch.equal(states[-1].x[..., :4], images)
     assert torch.equal(calls[-1][..., :2], states[-1].x[..., 6:8])
-    assert torch.equal(states[5].x[..., 6:], start[..., 6:])
+    assert torch.equal(states[8].x[..., 6:], start[..., 6:])
     assert not torch.equal(states[-1].x[..., 8:], start[..., 8:])

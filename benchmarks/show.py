@@ -351,6 +351,20 @@ def restoration() -> str:
     return "\n\n".join(parts) or "Not measured yet."
 
 
+def damage() -> str:
+    """A training step that damages its images, beside one that is given nothing."""
+
+    def part(found: dict[str, Any], _: str) -> str:
+        names = list(found["settings"][0]["variants"])[1:]
+        rows = []
+        for setting in found["settings"]:
+            step, *damaged = setting["variants"].values()
+            rows.append([setting_of(setting), seconds(step["seconds"]), *map(ratio, damaged)])
+        return table(["", "a step without", *(f"`{name}`" for name in names)], rows)
+
+    return on_each("damage", part)
+
+
 def judged(found: dict[str, Any]) -> str:
     """A row for each method; with JPEG, the PSNR by quality as well."""
     methods = found["methods"]
@@ -673,6 +687,7 @@ PARTS: dict[str, Callable[[], str]] = {
         guidance,
         budget,
         restoration,
+        damage,
         likelihood,
         profiles,
         data,

@@ -59,6 +59,7 @@ def test_has_the_published_number_of_parameters(
     [
         {},
         {"in_channels": 1, "num_blocks": 1, "multipliers": [2], "attention_resolutions": []},
+        {"head_dim": 4},
         {"image_size": 12, "multipliers": [1, 3, 2], "attention_resolutions": [12, 3], "num_filters": 20},
     ],
 )
@@ -245,6 +246,7 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"num_blocks": 10**9}, "num_blocks=1000000000: must be from 1 to 64"),
         ({"head_dim": 5}, "head_dim=5: must divide the 16 channels"),
         ({"norm_eps": 0.0}, "norm_eps=0.0: must lie between 0 and 1"),
+        ({"norm_eps": 1.0}, "norm_eps=1.0: must lie between 0 and 1"),
         ({"frequency_shift": 4}, "frequency_shift=4: must be 0 or 1"),
         ({"attention_resolutions": [16]}, r"attention_resolutions=\[16\]: the network has features of 8, 4 pixels"),
         ({"dropout": 1.0}, "dropout=1.0"),

@@ -9,6 +9,7 @@ for ever is killed, one that no test reaches is not.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
+    shutil.rmtree("mutants", ignore_errors=True)  # those of a file that is as it was are not made again
     print("| part | mutants | drawn | killed | timeouts | survived | no tests | score | 95 % |")
     print(f"| --- |{' ---: |' * 8}", flush=True)
     for part in given.only:

@@ -1,17 +1,19 @@
 """How good is each way to restore images, on the very same damaged ones?
 
-    python benchmarks/restoration.py [--data mnist] [--steps 2500] [--images 250] [--root data] [--specialists]
+    python benchmarks/restoration.py [--data mnist] [--steps 2500] [--filters 16] [--images 250] [--root data]
+    python benchmarks/restoration.py --specialists --steps 800 --filters 8 --folder runs/specialists …
 
-One network each is trained by `experiment=quick` with 16 filters and so many steps of 32 images:
+One network each is trained by `experiment=quick` with so many filters and steps of 32 images:
 
     palette         given the damaged image, for all damages at once (`condition=multitask`)
     regression      the same network in one evaluation, the paper's baseline (`objective=regression`)
     unconditional   given nothing; restores by Algorithm 2, where the damage is a hole or grey
-    <damage>        with --specialists, given this damage alone
+
+and with --specialists, in place of the last two, one for each damage alone, as in the paper's last table.
 
 `evaluate.py task=restore` judges them by the data set's own classifier, or where it is CelebA, without labels, by
-EfficientNet: all in 20 evaluations of SDE-DPM-Solver++(2M), and then Palette and Algorithm 2 in 100 of DDPM's
-sampler. What lies in the folder is not made again.
+EfficientNet: all in 20 evaluations of SDE-DPM-Solver++(2M), and then, without specialists, Palette and Algorithm 2 in
+100 of DDPM's sampler. What lies in the folder is not made again.
 """
 
 import argparse
@@ -41,10 +43,11 @@ def run(command: list[str]) -> None:
     subprocess.run([sys.executable, *command], cwd=HERE, env=os.environ | environment, check=True)
 
 
-def train(folder: Path, data: str, root: Path, steps: int, options: list[str]) -> Path:
+def train(folder: Path, data: str, root: Path, steps: int, filters: int, options: list[str]) -> Path:
     """A network of so many steps; goes on where it was interrupted."""
     if not (folder / "checkpoints" / f"step_{steps:07d}.ckpt").is_file():
-        fixed = ["model.num_filters=16", "scheduler=cosine", "trainer.max_time=null", f"trainer.max_steps={steps}"]
+        fixed = [f"model.num_filters={filters}", f"trainer.max_steps={steps}"]
+        fixed += ["scheduler=cosine", "trainer.max_time=null"]
         start = [f"resume={folder}"] if (folder / "checkpoints").is_dir() else [f"hydra.run.dir={folder}", *options]
         common = ["experiment=quick", f"data={data}", f"data.root={root}", *fixed]
         run(["train.py", *start, *([] if start[0].startswith("resume") else common)])
@@ -64,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=list(DAMAGES), default="mnist")
     parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--filters", type=int, default=16)
     parser.add_argument("--images", type=int, default=250)
     parser.add_argument("--root", type=Path, default=Path("data"))
     parser.add_argument("--folder", type=Path, default=Path("runs/restoration"))
@@ -75,35 +79,41 @@ def main() -> None:
 
     damages, folder, root = DAMAGES[options.data], options.folder.resolve(), options.root.resolve()
     several = ["condition=multitask", f"condition.damages=[{','.join(damages)}]"]
-    kinds = {"palette": several, "regression": [*several, "objective=regression"], "unconditional": []}
+    kinds = {"palette": several}
     if options.specialists:
         kinds |= {damage: [f"condition={damage}"] for damage in damages}
+    else:
+        kinds |= {"regression": [*several, "objective=regression"], "unconditional": []}
     of = {
-        name: train(folder / f"{options.data}_{name}", options.data, root, options.steps, how)
+        name: train(folder / f"{options.data}_{name}", options.data, root, options.steps, options.filters, how)
         for name, how in kinds.items()
         if name != "unconditional" or options.unconditional is None
     }
     if options.unconditional is not None:
         of["unconditional"] = options.unconditional.resolve()
-    found: dict[str, Any] = {"data": options.data, "steps": options.steps, "images": options.images, "damages": {}}
-    for name, sampler in SAMPLERS.items():
+    found: dict[str, Any] = {name: getattr(options, name) for name in ("data", "steps", "filters", "images")}
+    found["damages"] = {}
+    for name, sampler in list(SAMPLERS.items())[: 1 if options.specialists else None]:
         for damage in damages:
             rows = found["damages"].setdefault(damage, {"methods": {}})
             others = ["unconditional"] if damage in BY_ALGORITHM_2 else []
-            if not sampler:
-                others += ["regression", *([damage] if options.specialists else [])]
+            if options.specialists:
+                others = [damage]
+            elif not sampler:
+                others += ["regression"]
             elif not others:
                 continue
             out = folder / "judged" / f"{options.data}_{damage}_{name.replace(' ', '_')}"
             how = [f"task.damage={damage}", f"features={FEATURES[options.data]}", f"num_images={options.images}"]
             judged = judge(of["palette"], [*how, *sampler], [of[other] for other in others], out)
-            names = ["damaged", "palette", *others, "originals"]
+            names = ["damaged", "palette", *(["specialist"] if options.specialists else others), "originals"]
             for method, entry in zip(names, judged["methods"], strict=True):
                 drawn = method not in ("damaged", "regression", "originals")
                 rows["methods"][f"{method}, {name}" if drawn else method] = entry["scores"]
             if "by_quality" in judged:
                 rows["by_quality"] = {"methods": names[:-1], "bins": judged["by_quality"]}
-            save(f"restoration_{options.data}", found, torch.device("cpu"))
+            what = "specialists" if options.specialists else "restoration"
+            save(f"{what}_{options.data}", found, torch.device("cpu"))
 
 
 if __name__ == "__main__":

@@ -340,12 +340,23 @@ def guidance() -> str:
 
 def restoration() -> str:
     """What each method made of the same damaged images, and the PSNR of JPEG by quality."""
+    return compared("restoration")
+
+
+def specialists() -> str:
+    """One network for all damages beside one for each."""
+    return compared("specialists")
+
+
+def compared(what: str) -> str:
+    """The results of `benchmarks/restoration.py`, data set by data set."""
     parts = []
     for data in ("mnist", "cifar10", "celeba"):
-        found = result(f"restoration_{data}_cpu", "restoration")
+        found = result(f"{what}_{data}_cpu", "restoration")
         if found is None:
             continue
-        about = f"{data}, {found['steps']:,} training steps, {found['images']} held-out images, two samples of each"
+        about = f"{data}, {found.get('filters', 16)} filters, {found['steps']:,} training steps, "
+        about += f"{found['images']} held-out images, two samples of each"
         tables = [f"{damage}:\n\n{judged(rows)}" for damage, rows in found["damages"].items()]
         parts.append("\n\n".join([f"{about}.", *tables, origin(found)]))
     return "\n\n".join(parts) or "Not measured yet."
@@ -687,6 +698,7 @@ PARTS: dict[str, Callable[[], str]] = {
         guidance,
         budget,
         restoration,
+        specialists,
         damage,
         likelihood,
         profiles,

@@ -16,9 +16,11 @@ from collections import Counter
 from math import sqrt
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import libcst
 from mutmut.configuration import config
+from mutmut.mutation import file_mutation
 from mutmut.mutation.file_mutation import MutationVisitor, mutate_file_contents
 from mutmut.utils.format_utils import get_mutant_name
 
@@ -54,17 +56,25 @@ cli(["run", "--max-children", sys.argv[2], *sys.argv[3:]])
 """
 
 
-skips = MutationVisitor._skip_node_and_children
+# mutmut leaves functions with a decorator alone: it would be called for a function and for what calls its mutants.
+skips, arranged = MutationVisitor._skip_node_and_children, file_mutation.function_trampoline_arrangement
 
 
-def skips_but_not_these(visitor: MutationVisitor, node: libcst.CSTNode) -> bool:
-    """mutmut leaves functions with a decorator alone, since some would be called twice; not those of `MUTABLE`."""
+def is_mutable(node: libcst.CSTNode) -> bool:
     decorators = node.decorators if isinstance(node, libcst.FunctionDef) else []
     names = {libcst.Module([]).code_for_node(of.decorator) for of in decorators}
-    return not (names and names <= MUTABLE) and skips(visitor, node)
+    return bool(names) and names <= MUTABLE
 
 
-MutationVisitor._skip_node_and_children = skips_but_not_these
+def decorated_once(function: libcst.FunctionDef, *arguments: Any, **options: Any) -> Any:
+    before, (caller, *copies), *after = arranged(function, *arguments, **options)
+    if is_mutable(function):
+        copies = [copy.with_changes(decorators=[]) for copy in copies]
+    return before, [caller, *copies], *after
+
+
+MutationVisitor._skip_node_and_children = lambda visitor, node: not is_mutable(node) and skips(visitor, node)
+file_mutation.function_trampoline_arrangement = decorated_once
 
 
 def main() -> None:

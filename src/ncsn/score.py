@@ -80,45 +80,51 @@ class Filling:
 
 @dataclass(frozen=True)
 class Shifted:
-    """The score of images by that of their differences from others: s(x, σ) = s_Δ(x − centre + ½, σ).
+    """The score of images by that of their differences from others: s(x, σ) = k s_Δ(½ + k (x − centre), kσ).
 
-    Noise is the same on both. Where an image is much like another that is given, their difference is little, and
-    has not to be learned from scratch (SRDiff, Li et al. 2022).
+    Where an image is much like another that is given, their difference is little, and has not to be learned from
+    scratch (SRDiff, Li et al. 2022). Enlarged k times it varies as much as images do, which forms of networks such as
+    `edm` count on; noise is enlarged with it.
 
     Attributes:
-        score: s_Δ(x, σ) of differences around ½.
+        score: s_Δ(x, σ) of enlarged differences around ½.
         centre: (B, C, H, W), what the images differ from.
+        scale: k (B,).
     """
 
     score: Score
     centre: Tensor
+    scale: Tensor
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return self.score(x - self.centre + 0.5, sigma)
+        k = expand(self.scale, x)
+        return k * self.score(0.5 + k * (x - self.centre), self.scale * sigma)
 
 
 def score_given(network: Network, condition: Mapping[str, Tensor], known: Known | None = None) -> Score:
     """What objectives and samplers see of a network that is given something.
 
     Args:
-        network: s(x, σ | condition); one with `residual` draws what images differ by from the damaged ones, unless
-            these have a hole.
+        network: s(x, σ | condition); one with `residual` draws what images differ by from the damaged ones, so
+            many times enlarged, unless these have a hole.
         condition: what `ncsn.conditions.Condition` returns; `hole` is not for the network, see `Filling`.
         known: what of the damaged images is known; None if that is what lies outside of a hole.
     """
     given = {name: value for name, value in condition.items() if name != "hole"}
     score: Score = Given(network, given) if given else network
-    if "damaged" in condition and getattr(network, "residual", False):
-        score = Shifted(score, _centre(condition))
+    if "damaged" in condition and (residual := getattr(network, "residual", False)):
+        score = Shifted(score, *_differences(condition, residual))
     if known is None and "hole" in condition:
         known = KnownPixels(~condition["hole"])
     return score if known is None else Filling(score, known, condition["damaged"])
 
 
-def _centre(condition: Mapping[str, Tensor]) -> Tensor:
-    """Damaged images, or grey ones for those of which a part is missing and the rest is known."""
-    damaged, hole = condition["damaged"], condition.get("hole")
-    return damaged if hole is None else torch.where(hole.all((1, 2, 3), keepdim=True), damaged, 0.5)
+def _differences(condition: Mapping[str, Tensor], residual: float) -> tuple[Tensor, Tensor]:
+    """Centre and scale: of images of which a part is missing, and the rest is known, grey and 1."""
+    damaged = condition["damaged"]
+    hole = condition.get("hole", torch.ones_like(damaged[:, :1], dtype=torch.bool))
+    whole = hole.all((1, 2, 3), keepdim=True)
+    return torch.where(whole, damaged, 0.5), torch.where(whole, residual, 1.0).flatten().to(damaged)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class Tiled:
             raise ValueError(f"batch={self.batch}: must be at least 1")
 
     @property
-    def residual(self) -> bool:
+    def residual(self) -> float | bool:
         """That of the network."""
         return getattr(self.network, "residual", False)
 

@@ -97,10 +97,10 @@ def test_every_damage_trains_the_u_net_of_coloured_images(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "mean", "residual"),
-    [("", -1.2, False), ("condition=label", -1.2, False), ("condition=multitask", 0.4, True)],
+    [("", -1.2, False), ("condition=label", -1.2, False), ("condition=multitask", 0.4, 3.0)],
 )
 def test_quick_learns_differences_at_larger_noise_where_it_is_given_damaged_images(
-    given: str, mean: float, residual: bool
+    given: str, mean: float, residual: float
 ) -> None:
     config = resolved(f"experiment=quick data=cifar10 {given} model.num_filters=8 model.multipliers=[1]")
     assert (config.noise.mean, config.model.residual) == (mean, residual)

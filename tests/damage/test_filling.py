@@ -49,12 +49,12 @@ def test_a_network_is_given_all_but_the_hole() -> None:
 
 
 class Differences:
-    """The score of what images differ by from others, N(½ + 0.1, 0.3²), without regard to what they are."""
+    """The score of what images differ by from others, four times, N(½ + 0.4, 1.2²), whatever they are."""
 
-    residual = True
+    residual = 4.0
 
     def __call__(self, x: Tensor, sigma: Tensor, damaged: Tensor) -> Tensor:
-        return (0.6 - x) / (sigma.view(-1, 1, 1, 1) ** 2 + 0.09)
+        return (0.9 - x) / (sigma.view(-1, 1, 1, 1) ** 2 + 1.44)
 
 
 @pytest.mark.parametrize("network", [Differences(), Tiled(Differences(), size=2, overlap=1)], ids=["whole", "tiles"])
@@ -67,7 +67,8 @@ def test_a_network_of_differences_scores_images_around_what_they_differ_from(net
     torch.testing.assert_close(score_given(network, {"damaged": damaged})(x, sigma), exact(damaged))
     one_of_two = torch.cat([HOLE, torch.ones_like(HOLE)])  # the first misses a part, the second is one of multitask
     found = score_given(network, {"damaged": damaged, "hole": one_of_two})(x, sigma)
-    expected = exact(torch.stack([torch.full((1, 4, 4), 0.5), damaged[1]]))
+    of_images = (0.9 - x) / (sigma.view(2, 1, 1, 1) ** 2 + 1.44)
+    expected = torch.stack([of_images[0], exact(damaged)[1]])
     torch.testing.assert_close(found[one_of_two], expected[one_of_two])
 
 

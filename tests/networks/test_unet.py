@@ -247,6 +247,7 @@ def test_at_least_four_channels_make_a_group() -> None:
         ({"head_dim": 5}, "head_dim=5: must divide the 16 channels"),
         ({"norm_eps": 0.0}, "norm_eps=0.0: must lie between 0 and 1"),
         ({"norm_eps": 1.0}, "norm_eps=1.0: must lie between 0 and 1"),
+        ({"residual": -1.0}, "residual=-1.0: must be at least 0, and finite"),
         ({"frequency_shift": 4}, "frequency_shift=4: must be 0 or 1"),
         ({"attention_resolutions": [16]}, r"attention_resolutions=\[16\]: the network has features of 8, 4 pixels"),
         ({"dropout": 1.0}, "dropout=1.0"),

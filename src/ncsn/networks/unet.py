@@ -14,6 +14,7 @@ shortcut is divided by √2; residual blocks halve and double the resolution; an
 last block of a resolution only.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal, get_args
@@ -73,7 +74,8 @@ class UNet(Preconditioned):
             where it is not, nothing was done to them (Karras et al. 2022, App. F.2). None for a network without.
         condition_channels: of the image that the network is always given beside x, `damaged` (B, C, H, W), pixels
             around [0, 1] (Saharia et al. 2022). None for a network without.
-        residual: it is the score of what images differ by from the damaged ones; see `ncsn.score.score_given`.
+        residual: it is the score of what images differ by from the damaged ones, so many times enlarged, or as it is
+            (True); False for that of the images themselves. See `ncsn.score.score_given`.
 
     Raises:
         ValueError: a value out of range.
@@ -102,7 +104,7 @@ class UNet(Preconditioned):
         num_classes: int | None = None,
         num_augmentation_labels: int | None = None,
         condition_channels: int | None = None,
-        residual: bool = False,
+        residual: float | bool = False,
     ) -> None:
         network = BareUNet(
             image_size=image_size,
@@ -125,6 +127,8 @@ class UNet(Preconditioned):
             condition_channels=condition_channels,
         )
         super().__init__(network, form, sigmas)
+        if not 0 <= residual < math.inf:
+            raise ValueError(f"residual={residual}: must be at least 0, and finite")
         self.checkpointing, self.num_classes = checkpointing, num_classes
         self.condition_channels, self.residual = condition_channels, residual
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ncsn.checkpoint import TrainedScore
-from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, SuperResolution, Uncrop
+from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, SuperResolution, Uncrop, name_of
 from ncsn.errors import ConfigError, DataError
 from ncsn.images import to_uint8
 from ncsn.noise import geometric
@@ -92,6 +92,18 @@ def test_a_photograph_is_given_as_it_is_and_has_no_original(
     assert np.array_equal(samples, [pixels_of(path)] * 2)
     images, columns = task.picture(torch.from_numpy(samples).permute(0, 3, 1, 2) / 255)
     assert (columns, images.shape[0]) == (3, 3)
+
+
+@pytest.mark.parametrize(("size", "shape"), [("network", (16, 16)), ("original", (40, 24))])
+@pytest.mark.parametrize("condition", [Colorize(), SuperResolution(4)], ids=name_of)
+def test_what_is_left_of_an_image_is_kept_whatever_the_network_says(
+    condition: Any, size: Any, shape: tuple[int, int], save: Save
+) -> None:
+    too_dark = {"of": lambda damaged: 0.3 * damaged}
+    task = restore(condition, save("a.png", photo(*shape, 3)), size=size, score=too_dark)
+    assert task.num_steps == 3
+    for _, samples in draw(task, batch_size=1, seed=0):
+        torch.testing.assert_close(samples, task.measured, rtol=0, atol=1e-5)
 
 
 def test_colours_that_have_faded_are_taken_for_grey(save: Save) -> None:

@@ -34,7 +34,8 @@ WORDS += ["${seed}", "${nokey}", "'${nokey}'", "${oc.env:HOME}", "'${oc.env:NOTS
 STRUCTURES = ["[]", "[1]", "[[]]", "[null]", "[1,a]", "[1,[2,[3]]]", "[0.1,1e400]", "[true]", "['']"]
 STRUCTURES += ["{}", "{a:1}", "{a:{b:null}}", "{_target_:nowhere.X}", "{_target_:int}"]
 STRUCTURES += ["range(3)", "choice(1,2)", "int(x)", "glob(*)", "shuffle(1,2)", "[" * 200 + "]" * 200]
-ASKED_FOR = {("out", "/"), ("trainer.devices", "2")}  # what is right, and does what an attack is not to do
+# What is right, and does what an attack is not to do.
+ASKED_FOR = {("out", "/"), ("data.root", "/"), ("trainer.devices", "2"), ("trainer.devices", "5.")}
 
 
 @cache

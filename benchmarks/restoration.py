@@ -9,7 +9,7 @@ One network each is trained by `experiment=quick` with so many filters and steps
     regression      the same network in one evaluation, the paper's baseline (`objective=regression`)
     unconditional   given nothing; restores by Algorithm 2, where the damage is a hole or grey
 
-and with --specialists, in place of the last two, one for each damage alone, as in the paper's last table.
+and with --specialists, in place of regression, one for each damage alone, as in the paper's last table.
 
 `evaluate.py task=restore` judges them by the data set's own classifier, or where it is CelebA, without labels, by
 EfficientNet: all in 20 evaluations of SDE-DPM-Solver++(2M), and then, without specialists, Palette and Algorithm 2 in
@@ -79,11 +79,11 @@ def main() -> None:
 
     damages, folder, root = DAMAGES[options.data], options.folder.resolve(), options.root.resolve()
     several = ["condition=multitask", f"condition.damages=[{','.join(damages)}]"]
-    kinds = {"palette": several}
+    kinds: dict[str, list[str]] = {"palette": several, "unconditional": []}
     if options.specialists:
         kinds |= {damage: [f"condition={damage}"] for damage in damages}
     else:
-        kinds |= {"regression": [*several, "objective=regression"], "unconditional": []}
+        kinds["regression"] = [*several, "objective=regression"]
     of = {
         name: train(folder / f"{options.data}_{name}", options.data, root, options.steps, options.filters, how)
         for name, how in kinds.items()
@@ -96,17 +96,17 @@ def main() -> None:
     for name, sampler in list(SAMPLERS.items())[: 1 if options.specialists else None]:
         for damage in damages:
             rows = found["damages"].setdefault(damage, {"methods": {}})
-            others = ["unconditional"] if damage in BY_ALGORITHM_2 else []
+            others = {"unconditional": of["unconditional"]} if damage in BY_ALGORITHM_2 else {}
             if options.specialists:
-                others = [damage]
+                others["specialist"] = of[damage]
             elif not sampler:
-                others += ["regression"]
-            elif not others:
+                others["regression"] = of["regression"]
+            if not others:
                 continue
             out = folder / "judged" / f"{options.data}_{damage}_{name.replace(' ', '_')}"
             how = [f"task.damage={damage}", f"features={FEATURES[options.data]}", f"num_images={options.images}"]
-            judged = judge(of["palette"], [*how, *sampler], [of[other] for other in others], out)
-            names = ["damaged", "palette", *(["specialist"] if options.specialists else others), "originals"]
+            judged = judge(of["palette"], [*how, *sampler], list(others.values()), out)
+            names = ["damaged", "palette", *others, "originals"]
             for method, entry in zip(names, judged["methods"], strict=True):
                 drawn = method not in ("damaged", "regression", "originals")
                 rows["methods"][f"{method}, {name}" if drawn else method] = entry["scores"]

@@ -376,6 +376,21 @@ def damage() -> str:
     return on_each("damage", part)
 
 
+def threads() -> str:
+    """Two threads beside one, by what the cores do besides and how threads wait."""
+    found = result("threads_cpu", "threads")
+    if found is None:
+        return "Not measured yet."
+    ways = [(cores, policy) for cores in ("idle", "busy") for policy in found[cores]]
+    rows = []
+    for number, setting in enumerate(found["idle"]["spinning"]):
+        for what in ("training", "sampling"):
+            gains = [ratio(found[cores][policy][number][what]) for cores, policy in ways]
+            rows.append([f"{what}, {setting_of(setting)}", f"{setting[what]['milliseconds']:.3g} ms", *gains])
+    head = ["", "one thread", *(f"{cores}, {policy}" for cores, policy in ways)]
+    return f"{table(head, rows)}\n\n{origin(found)}"
+
+
 def judged(found: dict[str, Any]) -> str:
     """A row for each method; with JPEG, the PSNR by quality as well."""
     methods = found["methods"]
@@ -706,6 +721,7 @@ PARTS: dict[str, Callable[[], str]] = {
         evaluation,
         growth,
         devices,
+        threads,
         predicted,
         memory,
         jvp,

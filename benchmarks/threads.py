@@ -3,8 +3,8 @@
     python benchmarks/threads.py [--rounds 5]
 
 A forward and backward pass, and an evaluation as in sampling, with one thread and with two, in turns. Threads of
-OpenMP spin while they wait for each other, or sleep where the process began with `OMP_WAIT_POLICY=PASSIVE`. Let nothing
-else run.
+OpenMP spin while they wait for each other, or sleep where the process began with `OMP_WAIT_POLICY=PASSIVE`. Let
+nothing else run.
 """
 
 import argparse
@@ -30,10 +30,9 @@ SETTINGS: list[Setting] = [
     {"network": "unet", "filters": 16, "channels": 1, "size": 8, "batch": 64},
     {"network": "unet", "filters": 16, "channels": 1, "size": 28, "batch": 1},
     {"network": "unet", "filters": 16, "channels": 1, "size": 28, "batch": 32},
-    {"network": "ncsn", "filters": 64, "channels": 1, "size": 28, "batch": 8},
 ]
 POLICIES = {"spinning": None, "sleeping": "PASSIVE"}
-LEAST = 0.15  # seconds of a run, or the clock decides
+LEAST = 0.05  # seconds of a run, or the clock decides
 
 
 def passes(setting: Setting) -> dict[str, Callable[[], object]]:

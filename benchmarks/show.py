@@ -357,9 +357,30 @@ def compared(what: str) -> str:
             continue
         about = f"{data}, {found.get('filters', 16)} filters, {found['steps']:,} training steps, "
         about += f"{found['images']} held-out images, two samples of each"
-        tables = [f"{damage}:\n\n{judged(rows)}" for damage, rows in found["damages"].items()]
-        parts.append("\n\n".join([f"{about}.", *tables, origin(found)]))
+        parts.append("\n\n".join([f"{about}.", *judged(found["damages"]), origin(found)]))
     return "\n\n".join(parts) or "Not measured yet."
+
+
+def judged(damages: dict[str, dict[str, Any]]) -> list[str]:
+    """A row for each damage and method; and a table of the PSNR of JPEG by quality."""
+    methods = [(damage, name) for damage, found in damages.items() for name in found["methods"]]
+    methods.sort(key=lambda row: (row[1] == "originals", list(damages).index(row[0]), row[1] == "regression"))
+    ends = methods[-len(damages) + 1 :]  # the originals are the same for all of them
+    columns = list(dict.fromkeys(c for damage, name in methods for c in damages[damage]["methods"][name]))
+    rows = []
+    for damage, name in [row for row in methods if row not in ends]:
+        scores = damages[damage]["methods"][name]
+        shown = name.removesuffix(", sde_dpmpp_2m 20").replace("unconditional", "Algorithm 2")
+        of = "" if name == "originals" else f"`{damage}`"
+        rows.append([of, shown, *(f"{scores[c]:.3g}" if c in scores else "" for c in columns)])
+    tables = [table(["", "", *(f"`{column}`" for column in columns)], rows)]
+    for quality in (found["by_quality"] for found in damages.values() if "by_quality" in found):
+        bins = [
+            ["{}–{}".format(*entry["quality"]), entry["count"], *(f"{value:.1f}" for value in entry["psnr"])]
+            for entry in quality["bins"]
+        ]
+        tables.append(f"PSNR by the quality of JPEG:\n\n{table(['quality', 'images', *quality['methods']], bins)}")
+    return tables
 
 
 def damage() -> str:
@@ -389,23 +410,6 @@ def threads() -> str:
             rows.append([f"{what}, {setting_of(setting)}", f"{setting[what]['milliseconds']:.3g} ms", *gains])
     head = ["", "one thread", *(f"{cores}, {policy}" for cores, policy in ways)]
     return f"{table(head, rows)}\n\n{origin(found)}"
-
-
-def judged(found: dict[str, Any]) -> str:
-    """A row for each method; with JPEG, the PSNR by quality as well."""
-    methods = found["methods"]
-    columns = list(dict.fromkeys(column for scores in methods.values() for column in scores))
-    last = ["regression", "originals"]
-    names = [*(name for name in methods if name not in last), *(name for name in last if name in methods)]
-    rows = [[name, *(f"{methods[name][c]:.3g}" if c in methods[name] else "" for c in columns)] for name in names]
-    text = table(["", *(f"`{column}`" for column in columns)], rows)
-    if "by_quality" not in found:
-        return text
-    bins = [
-        ["{}–{}".format(*entry["quality"]), entry["count"], *(f"{value:.1f}" for value in entry["psnr"])]
-        for entry in found["by_quality"]["bins"]
-    ]
-    return f"{text}\n\nPSNR by quality:\n\n{table(['quality', 'images', *found['by_quality']['methods']], bins)}"
 
 
 def likelihood() -> str:

@@ -52,7 +52,7 @@ class Method:
         folder = self.prepared.folder(self.task, out, seed=config.seed, batch_size=size)
         draw_into(folder, self.task, trainer, batch_size=config.batch_size, seed=config.seed)
         settings = read_record(folder.path / "settings.json")
-        score, sampler = self.prepared.score, self.prepared.sampler
+        score, sampler = self.prepared.score, self.task.sampler_of(range(1), Draws(0))
         evaluations = num_evaluations(sampler, len(score.sigmas))
         return Restored(self.name, folder.path, Origin(settings, score, evaluations))
 

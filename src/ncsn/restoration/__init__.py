@@ -9,6 +9,7 @@ To denoise an image whose noise level is known takes no chain: `tweedie(score, x
 
 from ncsn.known import Known, KnownBlocks, KnownGrey, KnownPixels
 from ncsn.restoration.algorithm2 import Restoration, check_can_be_held
+from ncsn.restoration.later import Later
 from ncsn.restoration.panorama import Panorama
 from ncsn.restoration.put_back import PutBack
 from ncsn.restoration.regression import Regression
@@ -19,6 +20,7 @@ __all__ = [
     "KnownBlocks",
     "KnownGrey",
     "KnownPixels",
+    "Later",
     "Panorama",
     "PutBack",
     "Regression",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from ncsn.damage import Colorize, Inpaint, Jpeg, Multitask, SuperResolution, Unc
 from ncsn.errors import ConfigError, DataError
 from ncsn.images import to_uint8
 from ncsn.noise import geometric
-from ncsn.samplers import DDIM, DPMSolverPP
-from ncsn.sampling.drawing import draw
+from ncsn.random import Draws
+from ncsn.samplers import DDIM, AnnealedLangevin, DPMSolverPP, Heun, num_evaluations
+from ncsn.sampling.drawing import draw, steps
 from ncsn.sampling.prepare import first_step
 from ncsn.sampling.tasks import Interpolate, Panorama, Restore
 
@@ -71,6 +73,37 @@ def photo(*shape: int, seed: int = 0) -> np.ndarray:
 
 def pixels_of(path: Path, mode: str = "RGB") -> np.ndarray:
     return np.asarray(Image.open(path).convert(mode))
+
+
+# Where chains begin
+
+
+@pytest.mark.parametrize("sampler", [DPMSolverPP(steps=4), AnnealedLangevin(3, 1e-3), Heun(steps=3)], ids=type)
+def test_chains_begin_at_the_level_that_hides_what_jpeg_took(sampler: Any, save: Save) -> None:
+    task = restore(Jpeg(), save("a.png", photo(16, 16, 3)), sampler=sampler, num_samples=20)
+    (x, _), *after = steps(task, range(20), Draws(0))
+    damaged = task.condition["damaged"]
+    noise = (x - damaged) / task.score.sigmas[1]
+    assert abs(float(noise.mean())) < 0.03
+    assert abs(float(noise.std()) - 1) < 0.02
+    states = [state for _, state in after if state is not None]
+    assert {state.level for state in states} == {1, 2}
+    assert len(states) == task.num_steps
+    assert num_evaluations(task.sampler_of(range(20), Draws(0)), 3) == num_evaluations(sampler, 2)
+
+
+@pytest.mark.parametrize("levels", [[1.0], [1.0, 0.7, 0.1], [0.5, 0.1]])
+def test_chains_begin_at_the_first_level_where_it_hides_no_more_or_no_ladder_would_be_left(
+    levels: list[float], save: Save
+) -> None:
+    task = restore(Jpeg(), save("a.png", photo(16, 16, 3)))
+    task.score = replace(task.score, sigmas=torch.tensor(levels))
+    assert task.first_level == 0
+
+
+def test_chains_begin_in_noise_where_colours_are_unknown(save: Save) -> None:
+    task = restore(Colorize(), save("a.png", photo(16, 16, 3)), num_samples=20)
+    assert abs(float((task.start(range(20), Draws(0)) - 0.5).std()) - float(task.score.sigmas[0])) < 0.02
 
 
 # Damaged already

@@ -17,7 +17,7 @@ from ncsn.data.transforms import to_unit_interval
 from ncsn.errors import ConfigError, DataError
 from ncsn.files import is_there
 from ncsn.random import Draws
-from ncsn.restoration import PutBack
+from ncsn.restoration import Later, PutBack
 from ncsn.samplers import Sampler
 from ncsn.sampling.tasks.images import SPLITS, fingerprint, image_files, read_damaged, read_images
 from ncsn.sampling.tasks.masks import by_name, mask_of, read_mask
@@ -92,7 +92,8 @@ class Restore(OfImages):
     @property
     def settings(self) -> dict[str, Any]:
         holes = {} if self.mask is None else {"missing_pixels": fingerprint(self.condition["hole"])}
-        return super().settings | holes
+        later = {"first_level": self.first_level} if self.first_level else {}
+        return super().settings | holes | later
 
     @property
     def measured(self) -> Tensor:
@@ -108,12 +109,27 @@ class Restore(OfImages):
 
     @property
     def num_steps(self) -> int:
-        return super().num_steps + (self.kind.known(self.condition) is not None)
+        return self._sampler_given(self.condition).num_steps(len(self.score.sigmas))
 
     def sampler_of(self, chains: range, draws: Draws) -> Sampler:
-        given = self._of_chains(chains, draws)
+        return self._sampler_given(self._of_chains(chains, draws))
+
+    def start(self, chains: range, draws: Draws) -> Tensor:
+        if not self.first_level:
+            return super().start(chains, draws)
+        damaged = self._of_chains(chains, draws)["damaged"]
+        return damaged + float(self.score.sigmas[self.first_level]) * draws.normal(damaged)
+
+    def _sampler_given(self, given: dict[str, Tensor]) -> Sampler:
+        sampler = Later(self.sampler, self.first_level) if self.first_level else self.sampler
         known = self.kind.known(given)
-        return self.sampler if known is None else PutBack(self.sampler, known, given["damaged"])
+        return sampler if known is None else PutBack(sampler, known, given["damaged"])
+
+    @property
+    def first_level(self) -> int:
+        """The level that chains start at: one that hides what the damage took."""
+        first = int((self.score.sigmas > self.kind.hidden_at).sum())
+        return first if first < len(self.score.sigmas) - 1 else 0  # no ladder is of one level but that of regression
 
     def score_of(self, chains: range, draws: Draws) -> Score:
         size = self.score.image_shape[-1]

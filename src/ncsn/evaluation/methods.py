@@ -19,6 +19,7 @@ from ncsn.evaluation.features import FeatureNetwork, build_features, extract
 from ncsn.evaluation.judge import Judge, Restored
 from ncsn.evaluation.scores import ALL, FEWEST
 from ncsn.files import read_record
+from ncsn.random import Draws
 from ncsn.samplers import num_evaluations
 from ncsn.sampling.drawing import draw_into
 from ncsn.sampling.effort import check_effort

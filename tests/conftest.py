@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that two processes end at about the same time; before it what others wait for."""
+    """First what others wait for, then what takes longest, so that two processes end at about the same time."""
     first = {"test_classifier.py": 0, "cli": 1, "training": 1}
     items.sort(key=lambda item: min(first.get(item.path.name, 2), first.get(item.path.parent.name, 2)))
 

@@ -1,6 +1,8 @@
 """Damages: what is lost and what is left, how often, and the same on any number of devices."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from ncsn.damage import DAMAGES, Colorize, Damage, Inpaint, Jpeg, Multitask, SuperResolution, Uncrop, name_of
 from ncsn.damage.jpeg import jpeg
+from ncsn.data import CIFAR10, MNIST
 from ncsn.random import Draws
 
 EVERY = [Inpaint(), Uncrop(), Colorize(), Jpeg(), SuperResolution(), Multitask()]
@@ -133,6 +136,20 @@ def test_low_qualities_are_drawn_more_often_as_published() -> None:
 
 
 # Several at once
+
+
+@pytest.mark.parametrize("kind", [CIFAR10, MNIST])
+def test_noise_that_hides_what_jpeg_takes_is_larger_than_its_largest_component(
+    kind: Any, real_data: Path, once: Callable[..., Path]
+) -> None:
+    data = kind(root=str(real_data), cache_dir=str(once(f"real-{kind.__name__.lower()}", lambda folder: None)))
+    data.prepare_data()
+    x = data.images("val")[:500].float() / 255
+    lost = (x - Jpeg()(x, None, Draws(0))["damaged"]).flatten(1)
+    largest = float(torch.linalg.svdvals(lost - lost.mean(0))[0]) / len(lost) ** 0.5
+    assert 0.1 < largest < Jpeg.hidden_at
+    images = (x - x.mean(0)).flatten(1)
+    assert float(torch.linalg.svdvals(images)[0]) / len(x) ** 0.5 > 3 * Jpeg.hidden_at
 
 
 def test_multitask_takes_each_as_often_and_is_that_damage() -> None:

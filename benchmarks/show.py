@@ -363,16 +363,20 @@ def compared(what: str) -> str:
 
 def judged(damages: dict[str, dict[str, Any]]) -> list[str]:
     """A row for each damage and method; and a table of the PSNR of JPEG by quality."""
-    methods = [(damage, name) for damage, found in damages.items() for name in found["methods"]]
-    methods.sort(key=lambda row: (row[1] == "originals", list(damages).index(row[0]), row[1] == "regression"))
-    ends = methods[-len(damages) + 1 :]  # the originals are the same for all of them
-    columns = list(dict.fromkeys(c for damage, name in methods for c in damages[damage]["methods"][name]))
-    rows = []
-    for damage, name in [row for row in methods if row not in ends]:
-        scores = damages[damage]["methods"][name]
+    of_all = [scores for found in damages.values() for scores in found["methods"].values()]
+    columns = list(dict.fromkeys(column for scores in of_all for column in scores))
+
+    def row(damage: str, name: str, scores: dict[str, float]) -> list[str]:
         shown = name.removesuffix(", sde_dpmpp_2m 20").replace("unconditional", "Algorithm 2")
-        of = "" if name == "originals" else f"`{damage}`"
-        rows.append([of, shown, *(f"{scores[c]:.3g}" if c in scores else "" for c in columns)])
+        return [damage, shown, *(f"{scores[c]:.3g}" if c in scores else "" for c in columns)]
+
+    rows, originals = [], {}
+    for damage, found in damages.items():
+        methods = dict(found["methods"])
+        originals = methods.pop("originals")  # the same for every damage
+        names = sorted(methods, key=lambda name: name == "regression")
+        rows += [row(f"`{damage}`", name, methods[name]) for name in names]
+    rows.append(row("", "originals", originals))
     tables = [table(["", "", *(f"`{column}`" for column in columns)], rows)]
     for quality in (found["by_quality"] for found in damages.values() if "by_quality" in found):
         bins = [

@@ -82,6 +82,14 @@ def gains(rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def _of_a_process(policy: str | None, rounds: int) -> Any:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
+    environment |= {"CUDA_VISIBLE_DEVICES": ""} | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
+    command = [sys.executable, __file__, "--alone", "--rounds", str(rounds)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def _work() -> None:
     while True:
         sum(range(10_000))
@@ -95,18 +103,14 @@ def main() -> None:
     if given.alone:
         print(json.dumps(gains(given.rounds)))
         return
-    found: dict[str, dict[str, Any]] = {}
-    for cores in ("idle", "busy"):
-        others = [multiprocessing.Process(target=_work, daemon=True) for _ in range(os.cpu_count() or 1)]
-        if cores == "busy":
-            for other in others:
-                other.start()
-        for name, policy in POLICIES.items():
-            environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
-            environment |= {"CUDA_VISIBLE_DEVICES": ""} | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
-            command = [sys.executable, __file__, "--alone", "--rounds", str(given.rounds)]
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            found.setdefault(cores, {})[name] = json.loads(done.stdout.splitlines()[-1])
+    idle = {name: _of_a_process(policy, given.rounds) for name, policy in POLICIES.items()}
+    others = [multiprocessing.Process(target=_work, daemon=True) for _ in range(os.cpu_count() or 1)]
+    for other in others:
+        other.start()
+    busy = {name: _of_a_process(policy, given.rounds) for name, policy in POLICIES.items()}
+    for other in others:
+        other.kill()
+    found = {"idle": idle, "busy": busy}
     save("threads", {"what": "two threads over one", "rounds": given.rounds, **found}, torch.device("cpu"))
 
 

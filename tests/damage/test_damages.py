@@ -135,9 +135,6 @@ def test_low_qualities_are_drawn_more_often_as_published() -> None:
         assert abs(float(inside.float().mean()) - expected) < 5 * (expected * (1 - expected) / n) ** 0.5
 
 
-# Several at once
-
-
 @pytest.mark.parametrize("kind", [CIFAR10, MNIST])
 def test_noise_that_hides_what_jpeg_takes_is_larger_than_its_largest_component(
     kind: Any, real_data: Path, once: Callable[..., Path]
@@ -150,6 +147,9 @@ def test_noise_that_hides_what_jpeg_takes_is_larger_than_its_largest_component(
     assert 0.1 < largest < Jpeg.hidden_at
     images = (x - x.mean(0)).flatten(1)
     assert float(torch.linalg.svdvals(images)[0]) / len(x) ** 0.5 > 3 * Jpeg.hidden_at
+
+
+# Several at once
 
 
 def test_multitask_takes_each_as_often_and_is_that_damage() -> None:

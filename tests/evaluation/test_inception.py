@@ -48,7 +48,7 @@ def save_blobs(folder: Path, seed: int, contrast: int) -> Path:
 
 @pytest.mark.slow
 def test_torch_fidelitys_command_line_finds_the_same_scores(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 107)  # a sixth of the time, for both
+    monkeypatch.setattr(theirs.FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 107)  # fewer pixels, for both
     samples, real = save_blobs(tmp_path / "samples", 0, 127), save_blobs(tmp_path / "real", 1, 90)
     network = Inception(str(weights))
     reference = Reference.of_folder(real, network, tmp_path / "references")

@@ -1,6 +1,6 @@
 """Beside diffusers and denoising-diffusion-pytorch: speed at an equal network, and quality for the same time.
 
-    pip install -c constraints.txt --group peers
+    pip install -c constraints.txt --group peers      # pip 25.1 or later
     python benchmarks/peers.py speed [--rounds 7] [--width 32] [--batch 16] [--channels 3]
     python benchmarks/peers.py quality [--minutes 5 10 20 40] [--seeds 3] [--samples 500]
                                        [--root data] [--folder runs/peers]

@@ -413,7 +413,8 @@ def threads() -> str:
             gains = [ratio(found[cores][policy][number][what]) for cores, policy in ways]
             rows.append([f"{what}, {setting_of(setting)}", f"{setting[what]['milliseconds']:.3g} ms", *gains])
     head = ["", "one thread", *(f"{cores}, {policy}" for cores, policy in ways)]
-    return f"{table(head, rows)}\n\n{origin(found)}"
+    line = origin(found).replace(f" {count(found['machine']['threads'], 'thread')} of", "")
+    return f"{table(head, rows)}\n\n{line}"
 
 
 def likelihood() -> str:

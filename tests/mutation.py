@@ -1,6 +1,6 @@
 """Would a test notice that the core is changed? An estimate, from mutants drawn at random of each of its parts.
 
-    pip install -c constraints.txt --group mutation
+    pip install -c constraints.txt --group mutation      # pip 25.1 or later
     python tests/mutation.py --mutants 100 --seed 0 [--only noise samplers]
 
 Each mutant is run against the tests of its part alone, until one of them fails. Prints a row of a table for each

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import ncsn
 from ncsn import noise, samplers
-from ncsn.networks.compiled import has_bfloat16
+from ncsn.networks.compiled import has_fast_bfloat16
 from ncsn.networks.energy import EnergyNCSN
 from ncsn.objectives import denoising_score_matching
 from ncsn.random import Draws
@@ -75,7 +75,7 @@ def of_networks(device: torch.device) -> Iterator[tuple[str, float, float]]:
         expected = network(x, sigma)
         there = copy.deepcopy(network).to(device)
         yield f"{name}, float32", relative(there(x.to(device), sigma.to(device)), expected), FLOAT32
-        if has_bfloat16(device.type) and name != "EnergyNCSN":
+        if has_fast_bfloat16(device.type) and name != "EnergyNCSN":
             with torch.autocast(device.type, torch.bfloat16):
                 found = there(x.to(device), sigma.to(device)).float()
             yield f"{name}, bfloat16", relative(found, expected), BFLOAT16

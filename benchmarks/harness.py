@@ -23,7 +23,7 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from ncsn.networks.compiled import has_bfloat16
+from ncsn.networks.compiled import has_fast_bfloat16
 
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 
@@ -39,13 +39,13 @@ def device() -> torch.device:
 
 
 def precision(where: torch.device, fast: bool) -> torch.autocast:
-    """A context with the precision of `speed=fast`, bfloat16 where there are instructions for it, or of `eager`."""
-    return torch.autocast(where.type, torch.bfloat16, enabled=fast and has_bfloat16(where.type))
+    """A context with the precision of `speed=fast`, bfloat16 where that is faster, or of `eager`."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=fast and has_fast_bfloat16(where.type))
 
 
 def kind(where: torch.device) -> str:
     """Of machine, by which results of `speed=fast` have their settings and files: cuda, cpu, or cpu_float32."""
-    return "cpu_float32" if where.type == "cpu" and not has_bfloat16("cpu") else where.type
+    return "cpu_float32" if where.type == "cpu" and not has_fast_bfloat16("cpu") else where.type
 
 
 def compare(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, Any]]:
@@ -170,7 +170,7 @@ def machine(where: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "lightning": lightning.__version__,
         "revision": _git("describe", "--always", "--dirty", "--exclude=*"),
-        "fast_in": "bfloat16" if has_bfloat16(where.type) else "float32",
+        "fast_in": "bfloat16" if has_fast_bfloat16(where.type) else "float32",
         "limits": limits(where),
     }
 

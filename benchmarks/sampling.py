@@ -19,7 +19,7 @@ from training import SETTINGS as TRAINING
 from training import network_of
 
 from ncsn.images import to_uint8
-from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, has_fast_bfloat16, round_weights
 from ncsn.random import Draws
 from ncsn.samplers import AnnealedLangevin
 
@@ -40,7 +40,7 @@ def plain_run(model: nn.Module, x: Tensor, sigmas: Tensor) -> Callable[[], objec
 
 def fast_network(network: nn.Module) -> nn.Module:
     model = copy.deepcopy(network)
-    if has_bfloat16(WHERE.type):
+    if has_fast_bfloat16(WHERE.type):
         round_weights(model)
     compile_in_place(model, cuda_graphs=True)
     return model

@@ -23,7 +23,7 @@ from ncsn.files import atomically, write_text
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENTS = [DOCS / "performance.md", DOCS / "restoration.md", DOCS / "results.md"]
 IMAGES = DOCS / "images"
-KINDS = {"cpu": "CPU", "cpu_float32": "CPU without bfloat16", "cuda": "GPU"}
+KINDS = {"cpu": "CPU", "cpu_float32": "CPU in float32", "cuda": "GPU"}
 NOT_MEASURED = {"cpu": "Not measured on a CPU yet.", "cuda": "Not measured on a GPU: none was available."}
 OF_PRECISION = ("training", "sampling", "profiles")  # whose files say which kind of CPU they are of
 
@@ -55,7 +55,7 @@ def origin(found: dict[str, Any], rounds: str = "rounds") -> str:
     machine = found["machine"]
     threads = f", {count(machine['threads'], 'thread')} of {count(machine['cpus'], 'processor')}"
     counted = f"; {found['rounds']} {rounds}" if "rounds" in found else ""
-    device = machine["device"] + (", without bfloat16" if in_fast(machine) == "float32" else "")
+    device = machine["device"] + (", speed=fast in float32" if in_fast(machine) == "float32" else "")
     return f"*{device}{threads}; torch {machine['torch']}; revision {machine['revision']}{counted}.*"
 
 

@@ -46,7 +46,7 @@ def _published(what: str, image_size: int) -> float:
 
 
 def _fast_precision(accelerator: str, compiled: bool | str = True) -> str:
-    """${fast_precision:auto,true}: bfloat16 where what is compiled has instructions for it, else float32.
+    """${fast_precision:auto,true}: bfloat16 where what is compiled is faster in it, else float32.
 
     Args:
         accelerator: of a trainer.
@@ -54,10 +54,10 @@ def _fast_precision(accelerator: str, compiled: bool | str = True) -> str:
     """
     import torch
 
-    from ncsn.networks.compiled import has_bfloat16
+    from ncsn.networks.compiled import has_fast_bfloat16
 
     first = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "gpu": "cuda"}.get(accelerator, accelerator)
-    return "bf16-mixed" if compiled is True and has_bfloat16(first) else "32-true"
+    return "bf16-mixed" if compiled is True and has_fast_bfloat16(first) else "32-true"
 
 
 def _if_damaged(condition: Any, then: Any, otherwise: Any) -> Any:

@@ -26,7 +26,7 @@ def _without_inductor() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         form = {"backend": "eager"}
         patch.setattr(nn.Module, "compile", lambda self, options, **more: compile(self, **form, **more))
-        patch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: True)
+        patch.setattr("ncsn.networks.compiled.has_fast_bfloat16", lambda device_type: True)
         yield
     torch.compiler.reset()
 

@@ -23,7 +23,7 @@ from ncsn.networks.blocks import (
     elu,
     instance_norm_plus_plus,
 )
-from ncsn.networks.compiled import compile_in_place, constant_weights, has_bfloat16, round_weights
+from ncsn.networks.compiled import compile_in_place, constant_weights, has_fast_bfloat16, round_weights
 from ncsn.networks.refinenet import RefineNet, StageShape
 from ncsn.networks.unet_blocks import GroupNorm
 from ncsn.objectives import denoising_score_matching
@@ -224,7 +224,7 @@ def by_inductor() -> Iterator[tuple[nn.Module, nn.Module]]:
     torch.compiler.reset()
 
 
-WHERE_FAST = pytest.mark.skipif(not has_bfloat16("cpu"), reason="speed=fast stays in float32 on this machine")
+WHERE_FAST = pytest.mark.skipif(not has_fast_bfloat16("cpu"), reason="speed=fast stays in float32 on this machine")
 
 
 @pytest.mark.slow
@@ -411,9 +411,19 @@ def test_only_convolutions_in_between_are_rounded(network: type[nn.Module]) -> N
             torch.testing.assert_close(p.detach(), before[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("found", [{"avx2": True, "avx512_bf16": False}, {"avx512_bf16": True}, None])
-def test_bfloat16_is_where_there_are_instructions(
-    found: dict[str, bool] | None, monkeypatch: pytest.MonkeyPatch
+AVX512 = {"avx512_bf16": True, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(("found", "fast"), [
+    ({"avx2": True, "avx512_bf16": False}, False),
+    (AVX512, True),
+    (AVX512 | {"cpu_name": "AMD EPYC"}, True),
+    (AVX512 | {"cpu_name": "Intel Xeon"}, False),
+    (AVX512 | {"cpu_name": "Intel Xeon", "amx_bf16": True}, True),
+    (None, False),
+])  # fmt: skip
+def test_bfloat16_is_fast_where_there_are_instructions_that_gain_by_it(
+    found: dict[str, object] | None, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
@@ -421,7 +431,7 @@ def test_bfloat16_is_where_there_are_instructions(
         monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     else:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert has_bfloat16("cpu") is bool(found and found.get("avx512_bf16"))
-    assert not has_bfloat16("mps")
+    assert has_fast_bfloat16("cpu") is fast
+    assert not has_fast_bfloat16("mps")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not has_bfloat16("cpu")
+    assert not has_fast_bfloat16("cpu")

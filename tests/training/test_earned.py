@@ -31,7 +31,7 @@ def auto(overrides: str) -> DictConfig:
 )
 def test_what_is_long_enough_is_compiled(overrides: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earned, "seconds_per", lambda step, device: step() or 0.1)
-    monkeypatch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: True)
+    monkeypatch.setattr("ncsn.networks.compiled.has_fast_bfloat16", lambda device_type: True)
     found = earned.resolve_compile(resolve_width(auto(overrides)))
     assert found.compile is expected
     assert found.trainer.precision == ("bf16-mixed" if expected else "32-true")
@@ -39,7 +39,7 @@ def test_what_is_long_enough_is_compiled(overrides: str, expected: bool, monkeyp
 
 @pytest.mark.parametrize(("hours", "expected"), [(5, False), (7, True)])
 def test_in_float32_it_takes_longer(hours: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ncsn.networks.compiled.has_bfloat16", lambda device_type: False)
+    monkeypatch.setattr("ncsn.networks.compiled.has_fast_bfloat16", lambda device_type: False)
     found = earned.resolve_compile(auto(f"trainer.max_steps=-1 trainer.max_time=00:0{hours}:00:00"))
     assert (found.compile, found.trainer.precision) == (expected, "32-true")
 

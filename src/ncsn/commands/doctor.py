@@ -164,12 +164,12 @@ def _accelerator() -> Finding:
 def _precision() -> Finding:
     import torch
 
-    from ncsn.networks.compiled import has_bfloat16
+    from ncsn.networks.compiled import has_fast_bfloat16
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if has_bfloat16(device):
-        return Finding("precision", "ok", f"bfloat16 has instructions on the {device}: speed=fast takes it")
-    return Finding("precision", "ok", f"bfloat16 has no instructions on the {device}: speed=fast stays in float32")
+    if has_fast_bfloat16(device):
+        return Finding("precision", "ok", f"bfloat16 is fast on the {device}: speed=fast takes it")
+    return Finding("precision", "ok", f"bfloat16 is no faster on the {device}: speed=fast stays in float32")
 
 
 def _compiler() -> Finding:

@@ -8,8 +8,11 @@ from torch import nn
 from ncsn.energy import EnergyScore
 
 
-def has_bfloat16(device_type: str) -> bool:
-    """Whether a device has instructions for bfloat16; where it has none, bfloat16 is emulated, slower than float32.
+def has_fast_bfloat16(device_type: str) -> bool:
+    """Whether a device computes in bfloat16 faster than in float32.
+
+    Processors without instructions for it emulate it, slower. Intel's that have AVX512_BF16 and no AMX are slower,
+    too: a matrix product took 1.7 times as long (docs/performance.md).
 
     Args:
         device_type: "cuda", "cpu", or another, which counts as one without.
@@ -19,8 +22,10 @@ def has_bfloat16(device_type: str) -> bool:
     if device_type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch 2.6
-    has_instructions = any(bool(has) for name, has in capabilities.items() if "bf16" in name)
-    return has_instructions and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not with ONEDNN_MAX_CPU_ISA=AVX2
+    fast = {name for name, has in capabilities.items() if "bf16" in name and has}
+    if "Intel" in str(capabilities.get("cpu_name")):
+        fast &= {"amx_bf16"}
+    return bool(fast) and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not with ONEDNN_MAX_CPU_ISA=AVX2
 
 
 def compile_in_place(network: nn.Module, *, cuda_graphs: bool = False) -> None:

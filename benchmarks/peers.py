@@ -7,7 +7,7 @@
 
 speed: one U-Net of diffusers with the weights that all share, given to this project by its own converter and to the
 others as it is; a step of training and ten of DDIM, in turns. Images have 32×32 pixels. Peak memory is that of a
-process alone. Results of other sizes stay beside.
+process alone. Results of other sizes stay beside, those of another machine do not.
 
 quality: on MNIST and one core, each with its own recipe: `experiment=quick`; the network of diffusers' course at half
 its width, with the course's loop; the U-Net of denoising-diffusion-pytorch at about the same cost per image, with its
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
-from harness import RESULTS, check_fast, compare, device, kind, precision, save, setting_of
+from harness import RESULTS, check_fast, compare, device, kind, machine, precision, save, setting_of
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, pad
 
@@ -268,7 +268,9 @@ def variants(width: int, batch: int, channels: int) -> dict[str, dict[str, Calla
 
 def speed(rounds: int, width: int, batch: int, channels: int, only: list[str]) -> None:
     path = RESULTS / f"peers_speed_{kind(WHERE)}.json"
-    settings: list[dict[str, Any]] = json.loads(path.read_text())["settings"] if path.exists() else []
+    before = json.loads(path.read_text()) if path.exists() else {"machine": {}, "settings": []}
+    same = before["machine"].get("device") == machine(WHERE)["device"]
+    settings: list[dict[str, Any]] = before["settings"] if same else []
     results: dict[str, Any] = {"size": SIDE, "channels": channels, "filters": width, "batch": batch}
     for what, made in variants(width, batch, channels).items():
         chosen = {name: make() for name, make in made.items() if name in only}

@@ -22,7 +22,7 @@ AUTO = "auto"
 
 LONG_ENOUGH, IN_FLOAT32 = 1800.0, 21600.0
 """Seconds of training, not compiled, from which compiling is earned back. In float32 that is late: compiled, a step
-was 1.01 to 1.18 times as fast on a CPU, and nearly twice in bfloat16 (docs/performance.md)."""
+was 1.01 to 1.2 times as fast on a CPU, and nearly twice in bfloat16 (docs/performance.md)."""
 
 
 def is_auto(config: DictConfig) -> bool:

@@ -12,8 +12,8 @@ process alone. Results of other sizes stay beside, those of another machine do n
 quality: on MNIST and one core, each with its own recipe: `experiment=quick`; the network of diffusers' course at half
 its width, with the course's loop; the U-Net of denoising-diffusion-pytorch at about the same cost per image, with its
 README's settings. The rates of the last two are constant, so one training is scored after each number of minutes;
-`quick` is trained anew for each. Scored are samples, 20 evaluations each of `quick` and 50 of the others, by the
-data set's classifier. What is in the folder already is not done again.
+`quick` is trained anew for each. Scored are samples by the data set's classifier: 20 evaluations each of `quick`, and
+of the others 50 of DDIM, with noise or without, whichever is better. What is in the folder already is not done again.
 """
 
 import argparse
@@ -80,13 +80,13 @@ class Course:
         self.optimizer.step()
 
     @torch.no_grad()
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, eta: float = 0.0) -> Tensor:
         """uint8 images (count, H, W, C)."""
         ddim, drawn = DDIMScheduler.from_config(self.scheduler.config), []
         ddim.set_timesteps(EVALUATIONS)
         for x in torch.randn(count, self.channels, self.width, self.width).split(DRAWN_AT_ONCE):
             for t in ddim.timesteps:
-                x = ddim.step(self.network(x, t).sample, t, x).prev_sample
+                x = ddim.step(self.network(x, t).sample, t, x, eta=eta).prev_sample
             drawn.append(x[..., self.margin : self.width - self.margin, self.margin : self.width - self.margin])
         return _pixels((torch.cat(drawn) + 1) / 2)
 
@@ -114,8 +114,9 @@ class Lucidrains:
         self.optimizer.zero_grad()
         self.average.update()
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, eta: float = 0.0) -> Tensor:
         """uint8 images (count, H, W, C)."""
+        self.average.ema_model.ddim_sampling_eta = eta
         sizes = [DRAWN_AT_ONCE] * (count // DRAWN_AT_ONCE) + [count % DRAWN_AT_ONCE] * (count % DRAWN_AT_ONCE > 0)
         return _pixels(torch.cat([self.average.ema_model.sample(batch_size=size) for size in sizes]))
 
@@ -330,8 +331,11 @@ def quality(minutes: list[float], seeds: int, samples: int, root: Path, folder: 
                         peer.step()
                         steps, seconds = steps + 1, seconds + time.monotonic() - start
                     place.mkdir(parents=True, exist_ok=True)
-                    np.savez(place / "samples.npz", peer.draw(samples).numpy())
-                    _record(place, steps, distance(place / "samples.npz", data))
+                    scored = []
+                    for eta in (0.0, 1.0):
+                        np.savez(place / f"eta_{eta:g}.npz", peer.draw(samples, eta).numpy())
+                        scored.append({"eta": eta, **distance(place / f"eta_{eta:g}.npz", data)})
+                    _record(place, steps, min(scored, key=lambda of: of[f"classifier_frechet_{samples}"]))
         for budget in sorted(minutes) if "ncsn" in only else ():
             place = folder.resolve() / f"ncsn_{budget:g}_{seed}"
             if not (place / "record.json").is_file():

@@ -417,6 +417,22 @@ def threads() -> str:
     return f"{table(head, rows)}\n\n{line}"
 
 
+def shortcuts() -> str:
+    """Cheaper evaluations beside fewer."""
+    found = result("shortcuts_cpu", "shortcuts")
+    if found is None:
+        return "Not measured yet."
+    first, *_ = found["variants"].values()
+    score = next(name for name in first if "frechet" in name)
+    rows = [
+        [name, ratio(entry) if "times_as_fast" in entry else "", f"{entry[score]:.3g}"]
+        for name, entry in found["variants"].items()
+    ]
+    tables = table(["", "times as fast (quartiles)", f"`{score}`"], rows)
+    eight = ratio(found["convolutions"]["8 bits"])
+    return f"{tables}\n\nConvolutions alone, in 8 bits, times as fast as in float32: {eight}.\n\n{origin(found)}"
+
+
 def likelihood() -> str:
     """Bits per dimension of networks, of a density with a known entropy, and the memory that they take."""
     parts = []
@@ -731,6 +747,7 @@ PARTS: dict[str, Callable[[], str]] = {
         growth,
         devices,
         threads,
+        shortcuts,
         predicted,
         memory,
         jvp,

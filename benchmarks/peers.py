@@ -2,18 +2,19 @@
 
     pip install -c constraints.txt --group peers      # pip 25.1 or later
     python benchmarks/peers.py speed [--rounds 7] [--width 32] [--batch 16] [--channels 3]
-    python benchmarks/peers.py quality [--minutes 5 10 20 40] [--seeds 3] [--samples 500]
+    python benchmarks/peers.py quality [--data mnist] [--minutes 5 10 20 40] [--seeds 3] [--samples 500]
                                        [--root data] [--folder runs/peers]
 
 speed: one U-Net of diffusers with the weights that all share, given to this project by its own converter and to the
 others as it is; a step of training and ten of DDIM, in turns. Images have 32×32 pixels. Peak memory is that of a
 process alone. Results of other sizes stay beside, those of another machine do not.
 
-quality: on MNIST and one core, each with its own recipe: `experiment=quick`; the network of diffusers' course at half
-its width, with the course's loop; the U-Net of denoising-diffusion-pytorch at about the same cost per image, with its
-README's settings. The rates of the last two are constant, so one training is scored after each number of minutes;
-`quick` is trained anew for each. Scored are samples by the data set's classifier: 20 evaluations each of `quick`, and
-of the others 50 of DDIM, with noise or without, whichever is better. What is in the folder already is not done again.
+quality: on one core, each with its own recipe: `experiment=quick`; the narrow NCSN of the demo, its rate falling to
+zero in the time; the network of diffusers' course at half its width, with the course's loop; the U-Net of
+denoising-diffusion-pytorch at about the same cost per image, with its README's settings. The rates of these two are
+constant, so one training is scored after each number of minutes; ours are trained anew for each. Scored are samples
+by the data set's classifier: 20 evaluations each of `quick`, 97 of the NCSN, and of the others 50 of DDIM, with noise
+or without, whichever is better. What is in the folder already is not done again.
 """
 
 import argparse
@@ -37,14 +38,19 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, pad
 
 from ncsn import load_score
-from ncsn.data import ImageDataModule
+from ncsn.data import CIFAR10, MNIST, ImageDataModule
+from ncsn.evaluation.classifier import Classifier
+from ncsn.evaluation.features import extract
+from ncsn.evaluation.image_sets import images_of
+from ncsn.evaluation.reference import Reference
+from ncsn.evaluation.scores import compute_scores
 from ncsn.networks.compiled import compile_in_place, constant_weights
 from ncsn.objectives import denoising_score_matching
 from ncsn.random import Draws
 from ncsn.samplers import DDIM
 
 WHERE = device()
-EVALUATIONS, DRAWN_AT_ONCE = 50, 100
+OF_PEERS, DRAWN_AT_ONCE = 50, 100
 STEPS = 10  # of DDIM, in a run of sampling
 SIDE = 32
 
@@ -83,7 +89,7 @@ class Course:
     def draw(self, count: int, eta: float = 0.0) -> Tensor:
         """uint8 images (count, H, W, C)."""
         ddim, drawn = DDIMScheduler.from_config(self.scheduler.config), []
-        ddim.set_timesteps(EVALUATIONS)
+        ddim.set_timesteps(OF_PEERS)
         for x in torch.randn(count, self.channels, self.width, self.width).split(DRAWN_AT_ONCE):
             for t in ddim.timesteps:
                 x = ddim.step(self.network(x, t).sample, t, x, eta=eta).prev_sample
@@ -100,7 +106,7 @@ class Lucidrains:
 
         self.images = images
         network = Unet(dim=16, dim_mults=(1, 2, 4), channels=images.shape[1])
-        settings = {"image_size": images.shape[-1], "timesteps": 1000, "sampling_timesteps": EVALUATIONS}
+        settings = {"image_size": images.shape[-1], "timesteps": 1000, "sampling_timesteps": OF_PEERS}
         self.diffusion = GaussianDiffusion(network, **settings)
         self.optimizer = torch.optim.Adam(self.diffusion.parameters(), lr=8e-5, betas=(0.9, 0.99))
         self.average = EMA(self.diffusion, beta=0.995, update_every=10)
@@ -122,6 +128,13 @@ class Lucidrains:
 
 
 PEERS = {"diffusers": Course, "denoising-diffusion-pytorch": Lucidrains}
+NARROW = ["optimizer=adam", "model.num_filters=16", "data.batch_size=32"]
+OURS = {
+    "quick": ["experiment=quick"],
+    "ncsn": ["experiment=demo", *NARROW, "scheduler=over_time", "trainer.max_steps=-1"],
+}
+EVALUATIONS = {"quick": 20, "ncsn": 97, **dict.fromkeys(PEERS, OF_PEERS)}  # per image
+DATA = {"mnist": MNIST, "cifar10": CIFAR10}
 
 
 def _pixels(x: Tensor) -> Tensor:
@@ -311,46 +324,73 @@ def alone(what: str, name: str, width: int, batch: int, channels: int) -> None:
 # Quality.
 
 
-def quality(minutes: list[float], seeds: int, samples: int, root: Path, folder: Path, only: list[str]) -> None:
-    from budget import distance, ours
-
-    from ncsn.data import MNIST
-
+def quality(
+    name: str, minutes: list[float], seeds: int, samples: int, root: Path, folder: Path, only: list[str]
+) -> None:
     torch.set_num_threads(1)
-    data: ImageDataModule = MNIST(root=str(root))
+    data: ImageDataModule = DATA[name](root=str(root))
     data.prepare_data()
     for seed in range(seeds):
-        for name, make in PEERS.items():
-            places = {budget: folder.resolve() / f"{name}_{budget:g}_{seed}" for budget in sorted(minutes)}
-            if name in only and not all((place / "record.json").is_file() for place in places.values()):
-                torch.manual_seed(seed)
-                peer, steps, seconds = make(data.images("train")[:]), 0, 0.0
-                for budget, place in places.items():
-                    while seconds < 60 * budget:
-                        start = time.monotonic()
-                        peer.step()
-                        steps, seconds = steps + 1, seconds + time.monotonic() - start
-                    place.mkdir(parents=True, exist_ok=True)
-                    scored = []
-                    for eta in (0.0, 1.0):
-                        np.savez(place / f"eta_{eta:g}.npz", peer.draw(samples, eta).numpy())
-                        scored.append({"eta": eta, **distance(place / f"eta_{eta:g}.npz", data)})
-                    _record(place, steps, min(scored, key=lambda of: of[f"classifier_frechet_{samples}"]))
-        for budget in sorted(minutes) if "ncsn" in only else ():
-            place = folder.resolve() / f"ncsn_{budget:g}_{seed}"
-            if not (place / "record.json").is_file():
-                seconds_ = round(60 * budget)
-                clock = (
-                    f"{seconds_ // 86400:02}:{seconds_ // 3600 % 24:02}:{seconds_ // 60 % 60:02}:{seconds_ % 60:02}"
+        for whose in only:
+            places = {budget: folder.resolve() / f"{name}_{whose}_{budget:g}_{seed}" for budget in sorted(minutes)}
+            if all((place / "record.json").is_file() for place in places.values()):
+                continue
+            if whose in PEERS:
+                _theirs(PEERS[whose], seed, samples, data, places)
+            else:
+                _ours(
+                    [*OURS[whose], f"data={name}", f"data.root={root.resolve()}", f"seed={seed}"],
+                    samples,
+                    data,
+                    places,
                 )
-                settings = ["experiment=quick", "data=mnist", f"data.root={root.resolve()}", f"seed={seed}"]
-                steps, drawn = ours(place, [*settings, f"trainer.max_time={clock}"], samples)
-                _record(place, steps, distance(drawn, data))
     found: dict[str, Any] = {}
-    for record in sorted(folder.glob("*/record.json")):
-        name, budget_, seed_ = record.parent.name.rsplit("_", 2)
-        found.setdefault(name, {}).setdefault(budget_, {})[seed_] = json.loads(record.read_text())
-    save("peers_quality", {"data": data.name, "samples": samples, "found": found}, torch.device("cpu"))
+    for record in sorted(folder.glob(f"{name}_*/record.json")):
+        whose, budget_, seed_ = record.parent.name.removeprefix(f"{name}_").rsplit("_", 2)
+        found.setdefault(whose, {}).setdefault(budget_, {})[seed_] = json.loads(record.read_text())
+    results = {"data": name, "samples": samples, "evaluations": EVALUATIONS, "found": found}
+    save(f"peers_quality_{name}", results, torch.device("cpu"))
+
+
+def _theirs(make: Any, seed: int, samples: int, data: ImageDataModule, places: dict[float, Path]) -> None:
+    """One training, scored after each number of minutes."""
+    torch.manual_seed(seed)
+    peer, steps, seconds = make(data.images("train")[:]), 0, 0.0
+    for budget, place in places.items():
+        while seconds < 60 * budget:
+            start = time.monotonic()
+            peer.step()
+            steps, seconds = steps + 1, seconds + time.monotonic() - start
+        place.mkdir(parents=True, exist_ok=True)
+        scored = []
+        for eta in (0.0, 1.0):
+            drawn = place / f"eta_{eta:g}.npz"
+            np.savez(drawn, peer.draw(samples, eta).numpy())
+            scored.append({"eta": eta, **_distance(drawn, data)})
+        _record(place, steps, min(scored, key=lambda scores: scores[f"classifier_frechet_{samples}"]))
+
+
+def _ours(options: list[str], samples: int, data: ImageDataModule, places: dict[float, Path]) -> None:
+    """A training for each number of minutes, by the project's own commands."""
+    for budget, place in places.items():
+        if (place / "record.json").is_file():
+            continue
+        clock = f"trainer.max_time=00:{int(budget) // 60:02}:{int(budget) % 60:02}:{round(60 * budget) % 60:02}"
+        _run(["train.py", *options, clock, f"hydra.run.dir={place}"])
+        _run(["sample.py", f"ckpt={place}", f"num_samples={samples}", "format=npz", f"out={place}/drawn"])
+        steps = max(int(path.stem[5:]) for path in (place / "checkpoints").glob("step_*.ckpt"))
+        _record(place, steps, _distance(next((place / "drawn").glob("*.npz")), data))
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run([sys.executable, *command], cwd=Path(__file__).parents[1], check=True)
+
+
+def _distance(drawn: Path, data: ImageDataModule) -> dict[str, float]:
+    classifier = Classifier.for_data(data)
+    reference = Reference.of(data, "train", classifier, Path(data.root, "references"))
+    features = extract(classifier, images_of(drawn, data.channels).batches(250))
+    return compute_scores(features, reference, which=["frechet", "precision_recall"])
 
 
 def _record(place: Path, steps: int, scores: dict[str, float]) -> None:
@@ -366,21 +406,24 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--channels", type=int, default=3)
     parser.add_argument("--what", choices=["training", "sampling"])
+    parser.add_argument("--data", choices=list(DATA), default="mnist")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 10, 20, 40])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--root", type=Path, default=Path("data"))
     parser.add_argument("--folder", type=Path, default=Path("runs", "peers"))
-    parser.add_argument("--only", nargs="+", help="whose: diffusers, denoising-diffusion-pytorch; eager, fast; ncsn")
+    parser.add_argument(
+        "--only", nargs="+", help=f"whose: {', '.join(PEERS)}; of speed eager, fast; of quality quick, ncsn"
+    )
     given = parser.parse_args()
-    only = given.only or [*PEERS, "eager", "fast", "ncsn"]
     if given.part == "speed":
-        speed(given.rounds, given.width, given.batch, given.channels, only)
+        speed(given.rounds, given.width, given.batch, given.channels, given.only or [*PEERS, "eager", "fast"])
     elif given.part == "alone":
-        alone(given.what, only[0], given.width, given.batch, given.channels)
+        alone(given.what, given.only[0], given.width, given.batch, given.channels)
     else:
         os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        quality(given.minutes, given.seeds, given.samples, given.root, given.folder, only)
+        of = (given.data, given.minutes, given.seeds, given.samples, given.root, given.folder)
+        quality(*of, given.only or list(EVALUATIONS))
 
 
 if __name__ == "__main__":

@@ -296,22 +296,24 @@ def spread(values: Sequence[float | None]) -> str:
     return f"{statistics.mean(known):.3g}{deviation}"
 
 
-def budget() -> str:
+def quality() -> str:
     """What came of the same minutes on one core."""
     parts = []
     for data in ("mnist", "cifar10"):
-        found = result(f"budget_{data}_cpu", "budget")
+        found = result(f"peers_quality_{data}_cpu", "peers")
         if found is None:
             continue
-        whole = f"classifier_frechet_{found['samples']}"
-        shown = [name for name in ("quick", "course", "ncsn") if name in found]
-        rows = [
-            [name, f"{found[name]['steps']:,}", found[name]["evaluations"], f"{found[name][whole]:.3g}"]
-            for name in shown
-        ]
-        head = ["", "steps", "evaluations per image", f"`{whole}`"]
-        minutes = f"{data}, {found['minutes']:g} minutes"
-        parts.append(f"{minutes}:\n\n{table(head, rows)}\n\n{origin(found)}")
+        whole, of = f"classifier_frechet_{found['samples']}", found["found"]
+        budgets = sorted({minutes for by_minutes in of.values() for minutes in by_minutes}, key=float)
+        rows = []
+        for name, evaluations in found["evaluations"].items():
+            runs = [list(of.get(name, {}).get(minutes, {}).values()) for minutes in budgets]
+            distances = [spread([run[whole] for run in of_budget]) for of_budget in runs]
+            steps = [f"{statistics.mean(run['steps'] for run in r):,.0f}" if r else "" for r in runs]
+            if any(distances):
+                rows.append([name, str(evaluations), *distances, ", ".join(filter(None, steps))])
+        head = ["", "evaluations per image", *(f"{minutes} minutes" for minutes in budgets), "training steps"]
+        parts.append(f"{data}: `{whole}`\n\n{table(head, rows)}\n\n{origin(found)}")
     return "\n\n".join(parts) or "Not measured yet."
 
 
@@ -736,7 +738,7 @@ PARTS: dict[str, Callable[[], str]] = {
         evaluations,
         samplers,
         guidance,
-        budget,
+        quality,
         restoration,
         specialists,
         damage,

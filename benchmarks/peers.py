@@ -44,6 +44,7 @@ from ncsn.evaluation.features import extract
 from ncsn.evaluation.image_sets import images_of
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import compute_scores
+from ncsn.images import grid, save_png
 from ncsn.networks.compiled import compile_in_place, constant_weights
 from ncsn.objectives import denoising_score_matching
 from ncsn.random import Draws
@@ -53,6 +54,7 @@ WHERE = device()
 OF_PEERS, DRAWN_AT_ONCE = 50, 100
 STEPS = 10  # of DDIM, in a run of sampling
 SIDE = 32
+IMAGES, COLUMNS = Path(__file__).parents[1] / "docs" / "images", 20  # of a picture of samples
 
 
 class Course:
@@ -338,18 +340,23 @@ def quality(
             if whose in PEERS:
                 _theirs(PEERS[whose], seed, samples, data, places)
             else:
-                _ours(
-                    [*OURS[whose], f"data={name}", f"data.root={root.resolve()}", f"seed={seed}"],
-                    samples,
-                    data,
-                    places,
-                )
+                options = [*OURS[whose], f"data={name}", f"data.root={root.resolve()}", f"seed={seed}"]
+                _ours(options, samples, data, places)
     found: dict[str, Any] = {}
     for record in sorted(folder.glob(f"{name}_*/record.json")):
         whose, budget_, seed_ = record.parent.name.removeprefix(f"{name}_").rsplit("_", 2)
         found.setdefault(whose, {}).setdefault(budget_, {})[seed_] = json.loads(record.read_text())
     results = {"data": name, "samples": samples, "evaluations": EVALUATIONS, "found": found}
     save(f"peers_quality_{name}", results, torch.device("cpu"))
+    for budget in sorted(set.intersection(*map(set, found.values())), key=float)[-1:]:
+        rows = [_samples(folder / f"{name}_{whose}_{budget}_0", of[budget]["0"]) for whose, of in found.items()]
+        save_png(grid(torch.cat(rows), COLUMNS), IMAGES / f"peers_{name}.png")
+
+
+def _samples(place: Path, record: dict[str, Any]) -> Tensor:
+    """Two rows of what was scored."""
+    drawn = f"eta_{record['eta']:g}.npz" if "eta" in record else "drawn/samples.npz"
+    return torch.from_numpy(np.load(place / drawn)["arr_0"][: 2 * COLUMNS]).permute(0, 3, 1, 2) / 255
 
 
 def _theirs(make: Any, seed: int, samples: int, data: ImageDataModule, places: dict[float, Path]) -> None:

@@ -12,7 +12,7 @@ def has_fast_bfloat16(device_type: str) -> bool:
     """Whether a device computes in bfloat16 faster than in float32.
 
     Processors without instructions for it emulate it, slower. Intel's that have AVX512_BF16 and no AMX are slower,
-    too: a matrix product took 1.7 times as long (docs/performance.md).
+    too: a large matrix product has half the speed (docs/performance.md).
 
     Args:
         device_type: "cuda", "cpu", or another, which counts as one without.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import device, save
+from harness import device, precision, save
 from torch import Tensor
 
 from ncsn import load_score, noise
@@ -30,7 +30,7 @@ from ncsn.evaluation.features import extract
 from ncsn.evaluation.reference import Reference
 from ncsn.evaluation.scores import compute_scores
 from ncsn.images import to_uint8
-from ncsn.networks.compiled import compile_in_place, round_weights
+from ncsn.networks.compiled import compile_in_place, has_fast_bfloat16, round_weights
 from ncsn.samplers import (
     AnnealedLangevin,
     BudgetedLangevin,
@@ -72,7 +72,7 @@ class Drawn:
         images, began = [], time.perf_counter()
         try:
             task = Generate(score=replace(self.score, sigmas=sigmas), sampler=sampler, num_samples=self.samples)
-            with torch.autocast(WHERE.type, torch.bfloat16, enabled=fast):
+            with precision(WHERE, fast):
                 for _, x in draw(task, batch_size=BATCH, seed=seed, device=WHERE):
                     images.append(torch.from_numpy(to_uint8(x)).permute(0, 3, 1, 2))
         except DivergedError as error:
@@ -105,7 +105,8 @@ def main() -> None:
         "classifier": drawn.classifier.checksum,
         "float32": drawn(hundred, score.sigmas, fast=False),
     }
-    round_weights(score.network)
+    if has_fast_bfloat16(WHERE.type):
+        round_weights(score.network)
     compile_in_place(score.network, cuda_graphs=True)
     seeds = [drawn(hundred, score.sigmas, seed=seed) for seed in range(3)]
     name = next(key for key in seeds[0] if "frechet" in key)
